@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class AirlockConfig(AppConfig):
+    """What may leave the box."""
+
+    name = "airlock"
+    verbose_name = "Airlock"

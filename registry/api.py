@@ -1,0 +1,162 @@
+"""The registry's HTTP API."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from queue import Queue
+from threading import Thread
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import async_to_sync
+from django.conf import settings
+from django.db import connection
+from django.http import HttpResponseBase, StreamingHttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from registry import selectors, services
+from registry.integrity import verify_all
+from registry.jobs import unload
+from registry.serializers import NoFields, PromoteRequest, SubmitRequest
+from secai_site.kernel.auth.scopes import Scope
+from secai_site.kernel.errors import Conflict
+from secai_site.kernel.http.views import ServiceView
+from secai_site.kernel.inference.client import EngineClient
+from secai_site.kernel.inference.errors import EngineDown
+from secai_site.kernel.jobs.queue import enqueue
+
+
+class RegistryView(ServiceView):
+    """Anyone may read, who manages models may change."""
+
+    read_scope = Scope.READ
+    write_scope = Scope.MODELS
+
+
+class ModelList(RegistryView):
+    def get(self, request: Request) -> Response:
+        """All promoted models, a bare array."""
+        records = selectors.all_models()
+        etag = f'"{hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()[:32]}"'
+        if request.headers.get("If-None-Match") == etag:
+            return Response(status=304, headers={"ETag": etag})
+        return Response(records, headers={"ETag": etag})
+
+
+class ModelDetail(RegistryView):
+    def get(self, request: Request, name: str) -> Response:
+        """One model."""
+        return Response(selectors.model_record(selectors.find_model(name)))
+
+    def delete(self, request: Request, name: str) -> Response:
+        """Remove a model; 409 while it is loaded, unless `?force=true`."""
+        artifact = selectors.find_model(name)
+        if loaded_name() == artifact.name:
+            if request.query_params.get("force") != "true":
+                raise Conflict(
+                    f"“{artifact.name}” is loaded. Unload it first, or delete it with ?force=true.", code="model.loaded"
+                )
+            unload(artifact.name)
+        services.delete_model(artifact=artifact, actor=self.caller.name)
+        return Response({"name": artifact.name, "status": "deleted"})
+
+
+def loaded_name() -> str | None:
+    """The model in the engine's memory; None when the engine is down, for then nothing is loaded."""
+    try:
+        return async_to_sync(EngineClient(settings.ENGINE_SOCKET).status)().model
+    except EngineDown:
+        return None
+
+
+class Promote(RegistryView):
+    body_limit = settings.DECISION_BODY_LIMIT
+
+    def post(self, request: Request) -> Response:
+        """Promote a quarantined file whose scan passed."""
+        body = self.read(PromoteRequest)
+        artifact = services.promote_path(actor=self.caller.name, **body)
+        return Response(selectors.model_record(artifact))
+
+
+class VerifyManifest(RegistryView):
+    def post(self, request: Request) -> HttpResponseBase:
+        """Hash all models again: at once, as an event stream, or as a job with `?async=true`."""
+        self.read(NoFields)
+        name = request.query_params.get("name")
+        if name is not None:
+            name = selectors.find_model(name).name
+        if request.query_params.get("async") == "true":
+            job = enqueue("registry.verify", owner_id=self.caller.user.pk if self.caller.user else None, name=name)
+            return Response({"job": str(job.pk)}, status=202)
+        if "text/event-stream" in request.headers.get("Accept", ""):
+            return StreamingHttpResponse(_events(name), content_type="text/event-stream")
+        report = verify_all(lambda _fraction, _name: None, name=name)
+        _unload_failed(report)
+        return Response(report)
+
+
+def _events(name: str | None) -> Iterator[str]:
+    """`data: {"progress", "model"}` while it hashes, then `event: done` with the report."""
+    told: Queue[tuple[float, str] | dict[str, Any]] = Queue()
+
+    def work() -> None:
+        try:
+            told.put(verify_all(lambda fraction, model: told.put((fraction, model)), name=name))
+        finally:
+            connection.close()
+
+    Thread(target=work, daemon=True).start()
+    last = -1
+    while isinstance(item := told.get(), tuple):
+        if int(item[0] * 100) > last:
+            last = int(item[0] * 100)
+            yield f"data: {json.dumps({'progress': round(item[0], 3), 'model': item[1]})}\n\n"
+    _unload_failed(item)
+    yield f"event: done\ndata: {json.dumps(item)}\n\n"
+
+
+def _unload_failed(report: dict[str, Any]) -> None:
+    for result in report["models"]:
+        if result["status"] != "verified":
+            unload(result["name"])
+
+
+class QuarantineList(RegistryView):
+    def get(self, request: Request) -> Response:
+        """Files in quarantine, newest first, with each stage's verdict."""
+        return Response(selectors.open_items())
+
+    def post(self, request: Request) -> Response:
+        """Take a file from the incoming folder into quarantine."""
+        item = services.submit(actor=self.caller.name, **self.read(SubmitRequest))
+        return Response(selectors.item_record(item), status=201)
+
+
+class QuarantineDetail(RegistryView):
+    def get(self, request: Request, item_id: UUID) -> Response:
+        """One file in quarantine."""
+        return Response(selectors.item_record(selectors.find_item(str(item_id))))
+
+    def delete(self, request: Request, item_id: UUID) -> Response:
+        """Delete it."""
+        services.drop(item=selectors.find_item(str(item_id)), actor=self.caller.name)
+        return Response({"id": str(item_id), "status": "dropped"})
+
+
+class QuarantineRescan(RegistryView):
+    def post(self, request: Request, item_id: UUID) -> Response:
+        """Scan it again."""
+        self.read(NoFields)
+        item = services.rescan(item=selectors.find_item(str(item_id)), actor=self.caller.name)
+        return Response(selectors.item_record(item))
+
+
+class QuarantinePromote(RegistryView):
+    def post(self, request: Request, item_id: UUID) -> Response:
+        """Promote it, when it passed and is held for the operator."""
+        self.read(NoFields)
+        item = selectors.find_item(str(item_id))
+        artifact = services.promote_item(item=item, actor=self.caller.name)
+        return Response(selectors.model_record(artifact))

@@ -1,0 +1,95 @@
+"""One pass through the stages: in order, each verdict kept as it falls, the first refusal ends it."""
+
+import logging
+import os
+import time
+
+from django.conf import settings
+from django.db import transaction
+
+from registry.lifecycle import LETS_THROUGH, ItemStatus, Verdict
+from registry.models import QuarantineItem, StageResult
+from registry.quarantine.stages.base import Stage, StageVerdict, Subject, inconclusive
+from registry.quarantine.stages.behavior import Behavior
+from registry.quarantine.stages.diffusion import Diffusion
+from registry.quarantine.stages.format_gate import FormatGate
+from registry.quarantine.stages.integrity import Integrity
+from registry.quarantine.stages.provenance import Provenance
+from registry.quarantine.stages.source_policy import SourcePolicy
+from registry.quarantine.stages.static_scan import StaticScan
+from registry.services import move_item
+from secai_site.kernel.errors import ServiceError
+from secai_site.kernel.files import open_below
+from secai_site.kernel.jobs.worker import Cancelled, JobContext
+
+log = logging.getLogger(__name__)
+
+STAGES: tuple[type[Stage], ...] = (
+    SourcePolicy, FormatGate, Integrity, Provenance, StaticScan, Behavior, Diffusion,
+)  # fmt: skip
+
+
+def scan(item: QuarantineItem, context: JobContext) -> bool:
+    """Take `item` through all stages and leave it held or refused; True when every stage let it through."""
+    move_item(item, ItemStatus.SCANNING, actor="service:jobs")
+    _reset(item)
+    descriptor = open_below(settings.QUARANTINE_DIR, f"{item.pk}/artifact")
+    try:
+        subject = Subject(
+            descriptor, item.file, settings.QUARANTINE_DIR, item.name, item.filename, item.source, item.sha256,
+            item.size_bytes, context.progress,
+        )  # fmt: skip
+        for position, kind in enumerate(STAGES):
+            stage = kind()
+            context.progress(position / len(STAGES), stage.name)
+            verdict = _examine(stage, subject, item, position)
+            if verdict.verdict not in LETS_THROUGH:
+                move_item(
+                    item, ItemStatus.REFUSED, actor="service:jobs", reason=verdict.reason, stage=stage.name
+                )
+                return False
+    finally:
+        os.close(descriptor)
+    move_item(item, ItemStatus.HELD, actor="service:jobs", reason="It passed every check.")
+    return True
+
+
+@transaction.atomic
+def _reset(item: QuarantineItem) -> None:
+    item.stages.all().delete()
+    StageResult.objects.bulk_create(
+        StageResult(item=item, position=n, name=kind.name, version=kind.version, sha256=item.sha256)
+        for n, kind in enumerate(STAGES)
+    )
+
+
+def _examine(stage: Stage, subject: Subject, item: QuarantineItem, position: int) -> StageVerdict:
+    started = time.monotonic()
+    verdict = _guarded(stage, subject)
+    StageResult.objects.filter(item=item, position=position).update(
+        verdict=verdict.verdict.value, reason=verdict.reason[:500], evidence=verdict.evidence,
+        duration_ms=int((time.monotonic() - started) * 1000),
+    )  # fmt: skip
+    return verdict
+
+
+def _guarded(stage: Stage, subject: Subject) -> StageVerdict:
+    try:
+        return stage.examine(subject)
+    except Cancelled:
+        raise
+    except ServiceError as error:
+        return inconclusive(error.message, code=error.error_code)
+    except Exception:
+        log.exception("stage %s failed", stage.name)
+        return inconclusive(
+            "This check could not be done, so the file is refused. The operator finds why in the log."
+        )
+
+
+def passed_all(item: QuarantineItem) -> bool:
+    """Whether every stage let exactly these bytes through."""
+    verdicts = list(item.stages.values_list("verdict", "sha256"))
+    return len(verdicts) == len(STAGES) and all(
+        Verdict(verdict) in LETS_THROUGH and sha256 == item.sha256 for verdict, sha256 in verdicts
+    )

@@ -1,0 +1,28 @@
+"""What the registry's routes accept."""
+
+from rest_framework import serializers
+
+from secai_site.kernel.http.serializers import StrictSerializer, Text
+
+
+class PromoteRequest(StrictSerializer):
+    """POST /v1/promote."""
+
+    name = Text(max_length=128)
+    path = Text(max_length=1000)
+    sha256 = serializers.RegexField(r"\A[0-9a-f]{64}\Z", error_messages={"invalid": "Write 64 lower-case hex digits."})
+    format = serializers.ChoiceField(choices=("gguf", "safetensors", "diffusion"))
+    source = Text(max_length=500)
+
+
+class SubmitRequest(StrictSerializer):
+    """POST /v1/quarantine: a file in the incoming folder, by its bare name."""
+
+    path = Text(max_length=255)
+    name = Text(max_length=128)
+    filename = Text(max_length=255)
+    source = Text(max_length=500)
+
+
+class NoFields(StrictSerializer):
+    """An empty object."""

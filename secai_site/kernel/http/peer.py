@@ -1,0 +1,95 @@
+"""Calling another service of this box: HTTP over its Unix socket, with this caller's service token."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx  # noqa: TID251
+from django.conf import settings
+
+from secai_site.kernel.auth.authentication import ON_BEHALF_OF
+from secai_site.kernel.auth.tokens import token_of
+from secai_site.kernel.errors import ServiceError, Unavailable
+
+TIMEOUT = httpx.Timeout(30.0, connect=2.0)
+
+TransportFactory = Callable[[str], httpx.BaseTransport]
+
+
+class PeerDown(Unavailable):
+    """A service of this box does not answer."""
+
+    code = "service.down"
+
+
+class PeerError(ServiceError):
+    """A refusal by the other service, passed on as it is."""
+
+
+def socket_path(service: str) -> Path:
+    """Where `service` listens for its peers."""
+    return Path(settings.RUN_DIR) / f"{service}.sock"
+
+
+def _over_socket(service: str) -> httpx.BaseTransport:
+    return httpx.HTTPTransport(uds=str(socket_path(service)))
+
+
+transport_for: TransportFactory = _over_socket
+
+
+class Peer:
+    """One other service, as `caller` sees it. Safe to share between threads."""
+
+    def __init__(self, service: str, *, caller: str) -> None:
+        self.service = service
+        self.caller = caller
+        self._client: httpx.Client | None = None
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: dict[str, Any] | None = None,
+        on_behalf_of: int | None = None,
+    ) -> Any:
+        """Send a request and return the parsed answer.
+
+        Raises `PeerDown` when nobody answers, `PeerError` with the other service's own words, code and status
+        when it refuses.
+        """
+        headers = {"Authorization": f"Bearer {token_of(self.caller)}"}
+        if on_behalf_of is not None:
+            headers[ON_BEHALF_OF] = str(on_behalf_of)
+        try:
+            response = self._open().request(method, path, json=json, params=params, headers=headers)
+        except httpx.TransportError as error:
+            raise PeerDown(
+                f"The {self.service} service is not answering. Try again in a moment.", retry_after=2
+            ) from error
+        return self._result(response)
+
+    def _open(self) -> httpx.Client:
+        if self._client is None:
+            self._client = httpx.Client(
+                transport=transport_for(self.service), base_url="http://localhost", timeout=TIMEOUT, trust_env=False
+            )
+        return self._client
+
+    def _result(self, response: httpx.Response) -> Any:
+        try:
+            body = response.json() if response.content else {}
+        except ValueError as error:
+            raise PeerDown(f"The {self.service} service gave an answer that is not JSON.") from error
+        if response.is_success:
+            return body
+        known = {"error", "code"}
+        extra = {name: value for name, value in body.items() if name not in known}
+        raise PeerError(
+            body.get("error") or f"The {self.service} service refused.",
+            code=body.get("code") or "service.refused",
+            status=response.status_code,
+            **extra,
+        )

@@ -1,0 +1,145 @@
+"""Models over HTTP, for the models page and for programs."""
+
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import async_to_sync
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from registry.contract import Registry
+from registry.names import from_filename
+from secai_site.kernel import ports
+from secai_site.kernel.auth.scopes import Scope
+from secai_site.kernel.errors import Conflict, NotFound
+from secai_site.kernel.http.serializers import StrictSerializer
+from secai_site.kernel.http.uploads import SCOPE_KEY, NotMultipart, ReceivedFile
+from secai_site.kernel.http.views import ServiceView
+from secai_site.kernel.inference.protocol import Engine
+from ui.catalog.fit import fit_of
+from ui.catalog.listing import all_models
+from ui.chat.generation import choose_model, model_file
+
+
+class ModelsView(ServiceView):
+    """Anyone may see the models, who manages them may change them."""
+
+    read_scope = Scope.READ
+    write_scope = Scope.MODELS
+
+    @property
+    def registry(self) -> Registry:
+        """The registry service."""
+        return ports.get(Registry)
+
+    @property
+    def by(self) -> int | None:
+        """The id of the person who asks."""
+        return self.caller.user.pk if self.caller.user else None
+
+
+class ModelList(ModelsView):
+    def get(self, request: Request) -> Response:
+        """Registry and quarantine, with status and progress."""
+        return Response(all_models())
+
+
+class UploadedAlready(BaseParser):
+    """The body was taken in while it arrived; there is nothing left to parse."""
+
+    media_type = "multipart/form-data"
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> dict[str, Any]:
+        return {}
+
+
+class Import(ModelsView):
+    rate = "upload"
+    parser_classes = (UploadedAlready,)
+
+    def post(self, request: Request) -> Response:
+        """Take an uploaded model file into quarantine."""
+        scope: dict[str, Any] = getattr(request._request, "scope", {})
+        received = scope.get(SCOPE_KEY) or request._request.META.get(SCOPE_KEY)
+        if not isinstance(received, ReceivedFile):
+            raise NotMultipart("Send the file as multipart/form-data, in a part named “file”.")
+        try:
+            name = received.fields.get("name") or from_filename(received.filename)
+            item = self.registry.submit(
+                path=received.path.name, name=name, filename=received.filename, source="local", by=self.by
+            )
+        finally:
+            received.path.unlink(missing_ok=True)
+        return Response(
+            {
+                "status": "quarantined", "id": item["id"], "name": item["name"], "sha256": item["sha256"],
+                "size_bytes": item["size_bytes"],
+            }
+        )  # fmt: skip
+
+
+class Load(ModelsView):
+    write_scope = Scope.CHAT
+
+    def post(self, request: Request, name: str) -> Response:
+        """Bring a model into memory; it is checked byte for byte first."""
+        self.read(StrictSerializer)
+        loaded = async_to_sync(ports.get(Engine).load)(model_file(choose_model(name)))
+        return Response({"name": loaded.name, "context_length": loaded.context_length, "load_ms": loaded.load_ms})
+
+
+class Unload(ModelsView):
+    def post(self, request: Request, name: str) -> Response:
+        """Free the model's memory; answers that it is writing end as cancelled."""
+        self.read(StrictSerializer)
+        status = async_to_sync(ports.get(Engine).status)()
+        if status.model != name:
+            raise Conflict(f"“{name}” is not loaded.", code="model.not_loaded")
+        async_to_sync(ports.get(Engine).unload)(name)
+        return Response({"name": name, "status": "unloaded"})
+
+
+class Fit(ModelsView):
+    def get(self, request: Request) -> Response:
+        """`?name=`: memory needed and free."""
+        name = request.query_params.get("name", "")
+        fit = fit_of(self.registry.model(name)) if name else None
+        if fit is None:
+            raise NotFound("Name a GGUF model of the registry: ?name=…", code="model.not_found")
+        return Response({"name": name, **fit})
+
+
+class ModelDetail(ModelsView):
+    def delete(self, request: Request, name: str) -> Response:
+        """Remove a model; 409 while it is loaded, unless `?force=true`."""
+        self.registry.delete(name, force=request.query_params.get("force") == "true", by=self.by)
+        return Response({"name": name, "status": "deleted"})
+
+
+class VerifyManifest(ModelsView):
+    def post(self, request: Request) -> Response:
+        """Hash all models again and say which are still what they were."""
+        self.read(StrictSerializer)
+        return Response(self.registry.verify(by=self.by))
+
+
+class QuarantineDetail(ModelsView):
+    def delete(self, request: Request, item_id: UUID) -> Response:
+        """Drop a quarantined file."""
+        self.registry.drop(str(item_id), by=self.by)
+        return Response({"id": str(item_id), "status": "dropped"})
+
+
+class QuarantineRescan(ModelsView):
+    def post(self, request: Request, item_id: UUID) -> Response:
+        """Scan a refused or held file again."""
+        self.read(StrictSerializer)
+        return Response(self.registry.rescan(str(item_id), by=self.by))
+
+
+class QuarantinePromote(ModelsView):
+    def post(self, request: Request, item_id: UUID) -> Response:
+        """Promote a file that passed and is held."""
+        self.read(StrictSerializer)
+        return Response(self.registry.promote_item(str(item_id), by=self.by))

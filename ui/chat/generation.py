@@ -1,0 +1,309 @@
+"""Answers being written: each runs for itself, whoever listens may come and go.
+
+The engine numbers the pieces and remembers them for some minutes, so an answer survives a closed page, a lost
+connection and a restart of this process alike; what has arrived is kept in the database every second.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+
+from registry.contract import ModelIntegrityFailed, ModelRecord, Registry
+from secai_site.kernel import ports
+from secai_site.kernel.auth.liveness import watch
+from secai_site.kernel.auth.principal import Principal
+from secai_site.kernel.errors import Conflict, NotFound, ServiceError
+from secai_site.kernel.inference.errors import EngineDown, GenerationUnknown
+from secai_site.kernel.inference.protocol import (
+    Delta,
+    Done,
+    Engine,
+    Event,
+    Failed,
+    GenerationRequest,
+    ModelFile,
+    Sampling,
+    State,
+)
+from ui.chat import services
+from ui.chat.models import RUNNING, Conversation, Message, MessageState
+from ui.chat.tree import Node, path_to, prompt_of
+
+log = logging.getLogger(__name__)
+
+KEEP_EVERY_S = 1.0
+ENGINE_PATIENCE_S = 8.0
+INTERRUPTED = "The answer was interrupted. What had arrived is kept; ask for it again when you like."
+
+Frame = dict[str, Any]
+
+
+class Generation:
+    """One answer on its way: the pieces so far, its state, and a signal for those who follow it."""
+
+    def __init__(self, message_id: UUID, model: str) -> None:
+        self.message_id = str(message_id)
+        self.pk = message_id
+        self.model = model
+        self.pieces: list[str] = []
+        self.state: Frame = self._frame("state", state="queued", place=None, progress=None)
+        self.final: Frame | None = None
+        self.error: ServiceError | None = None
+        self.written = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    @property
+    def content(self) -> str:
+        """All text so far."""
+        return "".join(self.pieces)
+
+    def take(self, event: Event) -> None:
+        """Take over what the engine says."""
+        match event:
+            case Delta(seq=seq, text=text):
+                if seq == len(self.pieces):
+                    self.pieces.append(text)
+            case State():
+                self.state = self._frame("state", state=event.state, place=event.place, progress=event.progress)
+            case Done():
+                self.end(
+                    "done", finish_reason=event.finish_reason, usage=asdict(event.usage),
+                    timings=asdict(event.timings), model=self.model,
+                )  # fmt: skip
+                return
+            case Failed():
+                self.fail(event.to_error())
+                return
+        self._signal()
+
+    def end(self, kind: str, **fields: Any) -> None:
+        """Set the last frame."""
+        self.final = self._frame(kind, **fields)
+        self._signal()
+
+    def fail(self, error: ServiceError) -> None:
+        """End with an error; text that has arrived stays, as an interrupted answer."""
+        self.error = error
+        if self.pieces:
+            self.end(
+                "done", finish_reason="interrupted", usage=None, timings=None, model=self.model, error=INTERRUPTED
+            )
+        else:
+            self.end("error", **error.body())
+
+    async def follow(self, after_seq: int = -1) -> AsyncIterator[Frame]:
+        """The frames after piece `after_seq`, live until the last one."""
+        position, told = after_seq + 1, None
+        while True:
+            changed = self._changed
+            if self.state is not told and self.final is None:
+                told = self.state
+                yield told
+            while position < len(self.pieces):
+                yield self._frame("delta", seq=position, text=self.pieces[position])
+                position += 1
+            if self.final is not None:
+                yield self.final
+                return
+            await changed.wait()
+
+    def _frame(self, kind: str, **fields: Any) -> Frame:
+        return {"type": kind, "message_id": self.message_id, **fields}
+
+    def _signal(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+class Generations:
+    """The answers being written in this process."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, Generation] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def find(self, message_id: str) -> Generation | None:
+        """The running answer with this id."""
+        return self._running.get(message_id)
+
+    def start(self, request: GenerationRequest, caller: Principal | None) -> Generation:
+        """Begin an answer; it goes on whether or not anybody follows it."""
+        generation = Generation(UUID(request.id), request.model.name)
+        engine = ports.get(Engine)
+        self._spawn(generation, engine.generate(request), caller)
+        return generation
+
+    def pick_up(self, message: Message) -> Generation:
+        """Go on with an answer that this process did not start, from its first piece."""
+        generation = Generation(message.pk, message.model)
+        self._spawn(generation, self._patient_attach(str(message.pk)), None)
+        return generation
+
+    async def stop(self, message_id: str) -> None:
+        """Stop an answer; returns when the engine has let go of it."""
+        await ports.get(Engine).cancel(message_id)
+
+    def _spawn(self, generation: Generation, events: AsyncIterator[Event], caller: Principal | None) -> None:
+        self._running[generation.message_id] = generation
+        task = asyncio.get_running_loop().create_task(self._run(generation, events, caller))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, generation: Generation, events: AsyncIterator[Event], caller: Principal | None) -> None:
+        keeper = asyncio.create_task(_keep(generation))
+        try:
+            if caller is None:
+                await _drain(generation, events)
+            else:
+                with watch.over(caller, lambda: self._end_revoked(generation)):
+                    await _drain(generation, events)
+        finally:
+            keeper.cancel()
+            await _write_end(generation)
+            generation.written.set()
+            self._running.pop(generation.message_id, None)
+
+    def _end_revoked(self, generation: Generation) -> None:
+        task = asyncio.get_running_loop().create_task(self.stop(generation.message_id))
+        self._tasks.add(task)  # type: ignore[arg-type]
+        task.add_done_callback(self._tasks.discard)  # type: ignore[arg-type]
+
+    @staticmethod
+    async def _patient_attach(message_id: str) -> AsyncIterator[Event]:
+        """Attach, waiting some seconds for an engine that is just starting."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ENGINE_PATIENCE_S
+        while True:
+            try:
+                async for event in ports.get(Engine).attach(message_id):
+                    yield event
+                return
+            except EngineDown:
+                if loop.time() > deadline:
+                    raise
+                await asyncio.sleep(0.3)
+
+
+async def _drain(generation: Generation, events: AsyncIterator[Event]) -> None:
+    try:
+        async for event in events:
+            generation.take(event)
+        if generation.final is None:
+            generation.fail(EngineDown("The engine ended the answer without a word."))
+    except ServiceError as error:
+        generation.fail(error)
+    except Exception:
+        log.exception("generation %s", generation.message_id)
+        generation.fail(ServiceError("Something went wrong here; see the log.", code="internal", status=500))
+
+
+async def _keep(generation: Generation) -> None:
+    kept = 0
+    while True:
+        await asyncio.sleep(KEEP_EVERY_S)
+        if len(generation.pieces) > kept:
+            kept = len(generation.pieces)
+            await sync_to_async(services.keep_progress, thread_sensitive=False)(generation.pk, generation.content)
+
+
+async def _write_end(generation: Generation) -> None:
+    state, fields = outcome_of(generation)
+    try:
+        await sync_to_async(services.finish_answer, thread_sensitive=False)(
+            generation.pk, state, generation.content, **fields
+        )
+    except Exception:
+        # it stays "writing" in the database and is picked up at the next start
+        log.exception("the end of answer %s could not be written", generation.message_id)
+
+
+def outcome_of(generation: Generation) -> tuple[MessageState, dict[str, Any]]:
+    """How an ended generation is written down."""
+    final = generation.final or {}
+    fields: dict[str, Any] = {"model": generation.model}
+    if generation.error is not None:
+        fields |= {"error": generation.error.message[:500], "error_code": generation.error.error_code}
+        if not generation.pieces:
+            lost = isinstance(generation.error, GenerationUnknown)
+            return (MessageState.INTERRUPTED if lost else MessageState.FAILED), fields
+        return MessageState.INTERRUPTED, fields | {"finish_reason": "interrupted"}
+    if final.get("type") != "done":
+        return MessageState.INTERRUPTED, fields | {"finish_reason": "interrupted"}
+    fields |= {name: final[name] for name in ("finish_reason", "usage", "timings")}
+    cancelled = final["finish_reason"] == "cancelled"
+    return (MessageState.CANCELLED if cancelled else MessageState.COMPLETE), fields
+
+
+generations = Generations()
+
+
+async def recover() -> int:
+    """Pick up the answers that were being written when this process last ended; returns how many."""
+    pending = await sync_to_async(lambda: list(Message.objects.filter(state__in=RUNNING)))()
+    for message in pending:
+        generations.pick_up(message)
+    return len(pending)
+
+
+# --- from a turn to a request ------------------------------------------------------------------------
+
+
+def choose_model(name: str, loaded: str | None = None) -> ModelRecord:
+    """The model to answer with: the named one, else the loaded one, else the first that can chat.
+
+    Raises `NotFound` for an unknown name, `ModelIntegrityFailed` for one whose file changed, `Conflict` when
+    there is none at all.
+    """
+    registry = ports.get(Registry)
+    if name:
+        model = registry.model(name)
+        if model["status"] != "promoted":
+            raise ModelIntegrityFailed(
+                f"The file of “{name}” is not the one that was promoted, so it was taken out of use. Remove it on "
+                "the Models page and import it again.",
+                integrity_failed=True,
+            )
+        return model
+    usable = [model for model in registry.models() if model["status"] == "promoted" and model["format"] == "gguf"]
+    usable.sort(key=lambda model: (model["name"] != loaded, not model["chat"]))
+    if not usable:
+        raise Conflict(
+            "There is no model to answer with. Import one on the Models page; if one is being checked there, wait "
+            "until it has passed.",
+            code="chat.no_model",
+        )
+    return usable[0]
+
+
+def model_file(model: ModelRecord) -> ModelFile:
+    """What the engine needs to know of a model."""
+    return ModelFile(model["name"], model["path"], model["sha256"])
+
+
+def nodes_of(conversation: Conversation) -> list[Node]:
+    """The conversation's messages as the tree sees them."""
+    rows = conversation.messages.values_list("pk", "parent_id", "role", "content")
+    return [Node(*row) for row in rows]
+
+
+def request_of(turn: services.Turn, model: ModelRecord, parameters: Mapping[str, Any]) -> GenerationRequest:
+    """The engine's request for a turn; raises `NotFound` for a model that cannot chat."""
+    if not model["chat"]:
+        raise NotFound(
+            f"“{model['name']}” completes texts but does not chat. Use another model, or POST /api/generate.",
+            code="model.no_chat_template", status=409,
+        )  # fmt: skip
+    if turn.answer.parent_id is None:
+        raise NotFound("The question of this answer is gone.", code="chat.not_found")
+    path = path_to(turn.answer.parent_id, nodes_of(turn.conversation))
+    return GenerationRequest(
+        id=str(turn.answer.pk),
+        model=model_file(model),
+        messages=prompt_of(path, turn.conversation.system),
+        sampling=Sampling(**parameters),
+    )
