@@ -119,7 +119,7 @@ class Bench:
                 if answer is not None:
                     answer.append(event.text)
             elif isinstance(event, Done):
-                written = event.usage.completion_tokens
+                written, self.last = event.usage.completion_tokens, event.timings
         return first - began, time.perf_counter() - first, written
 
     async def speed(self, sequences: int) -> float:

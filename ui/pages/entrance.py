@@ -44,7 +44,7 @@ def leave(request: HttpRequest) -> None:
     logout(request)
 
 
-def change_password(request: HttpRequest, form: PasswordChangeForm[User]) -> int:
+def change_password(request: HttpRequest, form: "PasswordChangeForm[User]") -> int:
     """Set the new password, keep this browser signed in, end the other sessions; returns how many ended."""
     user = form.user
     actor = f"user:{user.pk}"

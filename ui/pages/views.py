@@ -69,7 +69,7 @@ def password(request: HttpRequest) -> HttpResponse:
 
 
 def _settings_page(
-    request: HttpRequest, form: PasswordChangeForm[User], *, status: int = 200
+    request: HttpRequest, form: "PasswordChangeForm[User]", *, status: int = 200
 ) -> HttpResponse:
     scopes = described(role_scopes(_person(request).role))
     return page(request, "settings.html", section="settings", form=form, grantable=scopes, status=status)

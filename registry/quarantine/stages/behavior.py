@@ -1,6 +1,9 @@
 """Stage 6: does it run? A short generation in an engine of its own, which nobody else uses."""
 
 import asyncio
+from pathlib import Path
+
+from django.conf import settings
 
 from registry.quarantine.stages.base import StageVerdict, Subject, inconclusive, not_applicable, passed, refused
 from secai_site.kernel.errors import ServiceError
@@ -56,7 +59,7 @@ async def _smoke(subject: Subject) -> tuple[str, Done]:
         sampling=Sampling(temperature=0.0, max_tokens=TOKENS, seed=1),
     )
     text, done = "", None
-    async with asyncio.timeout(TIME_LIMIT_S), isolated_engine(subject.root) as engine:
+    async with asyncio.timeout(TIME_LIMIT_S), isolated_engine(subject.root, Path(settings.RUN_DIR)) as engine:
         async for event in engine.generate(request):
             match event:
                 case Delta(text=piece):

@@ -1,5 +1,6 @@
 """manage.py serve: the whole box in one command."""
 
+from importlib import import_module
 from typing import Any
 
 from django.conf import settings
@@ -28,9 +29,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no process named {error}.") from error
         call_command("prepare")
         self._require_free_ports(only)
-        # made once, before the forks, and shared by all of them
-        django_application()
-        websocket_application()
+        preload()
         link = setup_link()
         Supervisor(targets, self.stdout._out).run(lambda seconds: self._tell_ready(seconds, link))  # type: ignore[attr-defined]
 
@@ -51,6 +50,14 @@ class Command(BaseCommand):
             self.stdout.write(f"Claim this box (works once, for 24 hours): {link}")
         self.stdout.write("Ctrl-C stops everything.\n")
         self.stdout.flush()
+
+
+def preload() -> None:
+    """Import before the forks what every process needs, so that they share it (and fail here, if at all)."""
+    django_application()
+    websocket_application()
+    for listener in LISTENERS.values():
+        import_module(listener.urlconf)
 
 
 def base_url() -> str:
