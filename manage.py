@@ -12,7 +12,7 @@ def main() -> None:
         from django.core.management import execute_from_command_line
     except ImportError:
         sys.exit("Django is not installed here. Run “make setup” first, then .venv/bin/python manage.py …")
-    from secai_site.env import ConfigurationError
+    from secai_site.kernel.env import ConfigurationError
 
     try:
         execute_from_command_line(sys.argv)

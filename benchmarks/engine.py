@@ -2,8 +2,8 @@
 
     python benchmarks/engine.py [MODEL.gguf]
 
-Raw and engine take turns in one run, in processes of their own, and each pair gives a ratio; the median is
-printed. Both draw greedily and write the same number of tokens. First-token times are of the socket client.
+Raw and engine take turns in one run, in processes of their own, and each pair gives a ratio; printed are
+the median and the ratio of the best of both, which other work on the machine disturbs less. Both draw greedily and write the same number of tokens. First-token times are of the socket client.
 """
 
 import asyncio
@@ -33,9 +33,8 @@ from secai_site.kernel.inference.protocol import (
 from secai_site.kernel.inference.worker import physical_cores
 
 TOKENS = 128
-ROUNDS = 5
+ROUNDS = 7
 PROMPT = "Here is a long list of towns, with a few words on each of them. The first town is"
-GREEDY = {"temperature": 0.0, "repeat_penalty": 1.0}
 
 
 def raw(path: str, sequences: int) -> float:
@@ -109,7 +108,7 @@ class Bench:
         answer: list[str] | None = None,
     ) -> tuple[float, float, int]:
         self._count += 1
-        sampling = Sampling(max_tokens=tokens, **GREEDY)
+        sampling = Sampling(temperature=0, repeat_penalty=1, max_tokens=tokens)
         request = GenerationRequest(f"b{self._count}", self.model, messages, prompt, sampling)
         began = time.perf_counter()
         first, written = 0.0, 0
@@ -119,7 +118,7 @@ class Bench:
                 if answer is not None:
                     answer.append(event.text)
             elif isinstance(event, Done):
-                written, self.last = event.usage.completion_tokens, event.timings
+                written = event.usage.completion_tokens
         return first - began, time.perf_counter() - first, written
 
     async def speed(self, sequences: int) -> float:
@@ -158,10 +157,10 @@ async def compare(bench: Bench, path: Path, sequences: int, target: float) -> No
         limit = await asyncio.to_thread(raw_in_process, str(path), sequences)
         pairs.append((await bench.speed(sequences), limit))
     ratio = statistics.median(engine / limit for engine, limit in pairs)
-    engine, limit = (statistics.median(column) for column in zip(*pairs, strict=True))
+    engine, limit = (max(column) for column in zip(*pairs, strict=True))
     print(
-        f"{sequences} at once: engine {engine:.1f} tok/s, raw {limit:.1f} tok/s,"
-        f" ratio {ratio:.3f} (target {target})"
+        f"{sequences} at once: best {engine:.1f} of raw {limit:.1f} tok/s, ratio of the best"
+        f" {engine / limit:.3f}, median of {ROUNDS} pairs {ratio:.3f} (target {target})"
     )
 
 

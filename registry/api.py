@@ -55,7 +55,8 @@ class ModelDetail(RegistryView):
         if loaded_name() == artifact.name:
             if request.query_params.get("force") != "true":
                 raise Conflict(
-                    f"“{artifact.name}” is loaded. Unload it first, or delete it with ?force=true.", code="model.loaded"
+                    f"“{artifact.name}” is loaded. Unload it first, or delete it with ?force=true.",
+                    code="model.loaded",
                 )
             unload(artifact.name)
         services.delete_model(artifact=artifact, actor=self.caller.name)
@@ -76,7 +77,7 @@ class Promote(RegistryView):
     def post(self, request: Request) -> Response:
         """Promote a quarantined file whose scan passed."""
         body = self.read(PromoteRequest)
-        artifact = services.promote_path(actor=self.caller.name, **body)
+        artifact = services.promote_path(kind=body.pop("format"), actor=self.caller.name, **body)
         return Response(selectors.model_record(artifact))
 
 
@@ -88,7 +89,9 @@ class VerifyManifest(RegistryView):
         if name is not None:
             name = selectors.find_model(name).name
         if request.query_params.get("async") == "true":
-            job = enqueue("registry.verify", owner_id=self.caller.user.pk if self.caller.user else None, name=name)
+            job = enqueue(
+                "registry.verify", owner_id=self.caller.user.pk if self.caller.user else None, name=name
+            )
             return Response({"job": str(job.pk)}, status=202)
         if "text/event-stream" in request.headers.get("Accept", ""):
             return StreamingHttpResponse(_events(name), content_type="text/event-stream")

@@ -75,7 +75,10 @@ class Registry(Protocol):
         """Files in quarantine that are not promoted, newest first."""
 
     def submit(self, *, path: str, name: str, filename: str, source: str, by: int | None) -> QuarantineRecord:
-        """Put a file from the incoming folder into quarantine; it is moved, hashed and queued for its scan."""
+        """Put a file from the incoming folder into quarantine: moved, hashed, queued for its scan.
+
+        An empty `name` is made from the filename.
+        """
 
     def rescan(self, item_id: str, *, by: int | None) -> QuarantineRecord:
         """Scan a refused or held file again."""

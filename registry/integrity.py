@@ -26,8 +26,7 @@ def verify_all(progress: Progress, *, name: str | None = None) -> dict[str, Any]
     total = sum(row.size_bytes for row in rows) or 1
     done, results = 0, []
     for row in rows:
-        start = done
-        results.append(_verify(row, lambda read, row=row, start=start: progress((start + read) / total, row.name)))  # type: ignore[misc]
+        results.append(_verify(row, _share(progress, done, total, row.name)))
         done += row.size_bytes
     return {
         "ok": all(result["status"] == "verified" for result in results),
@@ -35,6 +34,11 @@ def verify_all(progress: Progress, *, name: str | None = None) -> dict[str, Any]
         "verified_at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "models": results,
     }
+
+
+def _share(progress: Progress, done: int, total: int, name: str) -> Callable[[int], None]:
+    """The progress of one model as its share of all."""
+    return lambda read: progress((done + read) / total, name)
 
 
 def _verify(row: Artifact, read: Callable[[int], None]) -> dict[str, Any]:
@@ -45,7 +49,10 @@ def _verify(row: Artifact, read: Callable[[int], None]) -> dict[str, Any]:
         fail_model(artifact=row, actual=actual)
     else:
         status = "failed"  # sound again does not mean trusted again: only a new scan promotes
-    tensors = {"checked": int(row.facts.get("tensor_count") or 0), "failed": 0 if status == "verified" else None}
+    tensors = {
+        "checked": int(row.facts.get("tensor_count") or 0),
+        "failed": 0 if status == "verified" else None,
+    }
     return {"name": row.name, "status": status, "expected": row.sha256, "actual": actual, "tensors": tensors}
 
 

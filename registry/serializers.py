@@ -10,18 +10,20 @@ class PromoteRequest(StrictSerializer):
 
     name = Text(max_length=128)
     path = Text(max_length=1000)
-    sha256 = serializers.RegexField(r"\A[0-9a-f]{64}\Z", error_messages={"invalid": "Write 64 lower-case hex digits."})
+    sha256 = serializers.RegexField(
+        r"\A[0-9a-f]{64}\Z", error_messages={"invalid": "Write 64 lower-case hex digits."}
+    )
     format = serializers.ChoiceField(choices=("gguf", "safetensors", "diffusion"))
-    source = Text(max_length=500)
+    source = Text(max_length=500)  # type: ignore[assignment]
 
 
 class SubmitRequest(StrictSerializer):
-    """POST /v1/quarantine: a file in the incoming folder, by its bare name."""
+    """POST /v1/quarantine: a file in the incoming folder, by its bare name; without a name it gets its filename's."""
 
     path = Text(max_length=255)
-    name = Text(max_length=128)
-    filename = Text(max_length=255)
-    source = Text(max_length=500)
+    name = Text(max_length=128, allow_blank=True)
+    filename = Text(max_length=255, allow_blank=True)
+    source = Text(max_length=500)  # type: ignore[assignment]
 
 
 class NoFields(StrictSerializer):

@@ -50,9 +50,14 @@ def submit(*, path: str, name: str, filename: str, source: str, actor: str) -> Q
     descriptor = open_below(incoming, path)
     try:
         item = QuarantineItem(
-            id=uuid.uuid4(), name=names.checked(name), filename=filename[:255], sha256=sha256_of(descriptor),
-            size_bytes=os.fstat(descriptor).st_size, source=source, submitted_by=actor,
-        )  # fmt: skip
+            id=uuid.uuid4(),
+            name=names.checked(name) if name else names.from_filename(filename),
+            filename=filename[:255],
+            sha256=sha256_of(descriptor),
+            size_bytes=os.fstat(descriptor).st_size,
+            source=source,
+            submitted_by=actor,
+        )
         _require_free_name(item.name)
         publish(descriptor, incoming / path, item.file)
         (incoming / path).unlink()
@@ -200,7 +205,7 @@ def promote_path(
     name: str,
     path: str,
     sha256: str,
-    format: str,
+    kind: str,
     source: str,
     actor: str,
 ) -> Artifact:
@@ -229,8 +234,8 @@ def promote_path(
     if item is None:
         raise NotScanned("No scan of exactly these bytes has passed.")
     found_format = item.stages.get(name="format_gate").evidence.get("format")
-    if found_format != format:
-        raise InvalidRequest(f"The file is {found_format}, not {format}.", code="promote.format")
+    if found_format != kind:
+        raise InvalidRequest(f"The file is {found_format}, not {kind}.", code="promote.format")
     if item.source != source:
         raise InvalidRequest("The file came from another source.", code="promote.source")
     return promote_item(item=item, actor=actor, name=name)

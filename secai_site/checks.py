@@ -6,7 +6,8 @@ import stat
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, register
+from django.core.checks import Warning as Caution
 
 
 @register("secai")
@@ -23,7 +24,11 @@ def check_bind(**_kwargs: Any) -> list[CheckMessage]:
     return [
         Error(
             f"SECAI_BIND={settings.BIND} lets other machines in, but "
-            + ("SECAI_ALLOWED_HOSTS names no host." if settings.BEHIND_TLS else "nothing encrypts the connection."),
+            + (
+                "SECAI_ALLOWED_HOSTS names no host."
+                if settings.BEHIND_TLS
+                else "nothing encrypts the connection."
+            ),
             hint="Keep 127.0.0.1, or put a TLS proxy in front (see deploy/) and set SECAI_PUBLIC_URL=https://… and "
             "SECAI_ALLOWED_HOSTS.",
             id="secai.E002",
@@ -49,7 +54,10 @@ def check_home(**_kwargs: Any) -> list[CheckMessage]:
 @register("secai")
 def check_keys(**_kwargs: Any) -> list[CheckMessage]:
     """E004: the keys differ and are long enough."""
-    if min(len(settings.SECRET_KEY), len(settings.AUDIT_KEY)) < 43 or settings.SECRET_KEY == settings.AUDIT_KEY:
+    if (
+        min(len(settings.SECRET_KEY), len(settings.AUDIT_KEY)) < 43
+        or settings.SECRET_KEY == settings.AUDIT_KEY
+    ):
         return [
             Error(
                 "SECAI_SECRET_KEY and SECAI_AUDIT_KEY must be two different secrets of at least 43 characters.",
@@ -64,7 +72,9 @@ def check_keys(**_kwargs: Any) -> list[CheckMessage]:
 def check_promotion(**_kwargs: Any) -> list[CheckMessage]:
     """E005: promotion is automatic or manual."""
     if settings.PROMOTION not in ("automatic", "manual"):
-        return [Error(f"SECAI_PROMOTION is {settings.PROMOTION!r}; write automatic or manual.", id="secai.E005")]
+        return [
+            Error(f"SECAI_PROMOTION is {settings.PROMOTION!r}; write automatic or manual.", id="secai.E005")
+        ]
     return []
 
 
@@ -80,5 +90,5 @@ def check_wildcard(**_kwargs: Any) -> list[CheckMessage]:
 def check_echo(**_kwargs: Any) -> list[CheckMessage]:
     """W001: the echo engine is no model."""
     if settings.ENGINE == "echo":
-        return [Warning("SECAI_ENGINE=echo repeats what it is told; it is for tests.", id="secai.W001")]
+        return [Caution("SECAI_ENGINE=echo repeats what it is told; it is for tests.", id="secai.W001")]
     return []

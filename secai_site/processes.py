@@ -36,7 +36,9 @@ def engine() -> None:
         "--threads", str(settings.ENGINE_THREADS), "--context", str(settings.ENGINE_CONTEXT),
         "--slots", str(settings.ENGINE_SLOTS),
     ]  # fmt: skip
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "HOME", "GOMP_SPINCOUNT") if name in os.environ}
+    kept = {
+        name: os.environ[name] for name in ("PATH", "LANG", "HOME", "GOMP_SPINCOUNT") if name in os.environ
+    }
     os.chdir(settings.BASE_DIR)
     os.execve(sys.executable, arguments, kept)  # noqa: S606 - our own module, no shell
 

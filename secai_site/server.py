@@ -15,7 +15,8 @@ from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.ws_protocol import WebSocketFactory
 from django.conf import settings
 from django.db import connection
-from twisted.internet import reactor, threads
+from twisted.internet import reactor as twisted_reactor
+from twisted.internet import threads
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import globalLogBeginner
 from twisted.web import http
@@ -29,6 +30,7 @@ from secai_site.listeners import LISTENERS
 from secai_site.processes import recover_answers
 
 log = logging.getLogger(__name__)
+reactor: Any = twisted_reactor
 
 UPLOAD_PATHS = frozenset({b"/api/models/import"})
 WEBSOCKET_MESSAGE_LIMIT = 1024 * 1024
@@ -192,8 +194,9 @@ class ListenerServer(Server):  # type: ignore[misc]
         )
         reactor.callLater(1, self.application_checker)
         reactor.callLater(2, self.timeout_checker)
-        for endpoint in self.endpoints:
-            listening = serverFromString(reactor, endpoint).listen(self.http_factory)
+        for description in self.endpoints:
+            endpoint: Any = serverFromString(reactor, description)  # type: ignore[no-untyped-call]
+            listening = endpoint.listen(self.http_factory)
             listening.addCallback(self.listen_success)
             listening.addErrback(self.listen_error)
         reactor.addSystemEventTrigger("before", "shutdown", self.kill_all_applications)
@@ -210,12 +213,16 @@ def endpoints_of(name: str) -> list[str]:
     unix = Path(settings.RUN_DIR) / f"{name}.sock"
     unix.unlink(missing_ok=True)
     escaped = str(unix).replace("\\", "\\\\").replace(":", "\\:")
-    return [f"tcp:{port}:interface={settings.BIND.replace(':', chr(92) + ':')}", f"unix:{escaped}:mode=600:lockfile=0"]
+    return [
+        f"tcp:{port}:interface={settings.BIND.replace(':', chr(92) + ':')}",
+        f"unix:{escaped}:mode=600:lockfile=0",
+    ]
 
 
 def run(names: Iterable[str]) -> None:
     """Serve the named listeners in this process until it is told to stop."""
-    globalLogBeginner.beginLoggingTo([lambda _event: None], redirectStandardIO=False, discardBuffer=True)
+    nowhere: Any = [lambda _event: None]
+    globalLogBeginner.beginLoggingTo(nowhere, redirectStandardIO=False, discardBuffer=True)
     for name in names:
         ListenerServer(application_for(name), endpoints=endpoints_of(name), server_name="secai").open()
         if name == "ui":

@@ -52,7 +52,8 @@ class Supervisor:
 
     def __init__(self, targets: dict[str, Callable[[], None]], out: TextIO) -> None:
         self.children = {
-            name: Child(name, target, COLOURS[n % len(COLOURS)]) for n, (name, target) in enumerate(targets.items())
+            name: Child(name, target, COLOURS[n % len(COLOURS)])
+            for n, (name, target) in enumerate(targets.items())
         }
         self.out = out
         self.stopping = False

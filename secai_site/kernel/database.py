@@ -30,4 +30,3 @@ def allow_updates(editor: BaseDatabaseSchemaEditor) -> None:
     editor.execute(f"DROP TRIGGER audit_event_no_update{on}")
     if editor.connection.vendor == "postgresql":
         editor.execute("DROP FUNCTION audit_event_no_update()")
-

@@ -28,7 +28,9 @@ class AccountView(ServiceView):
     def person(self) -> User:
         """The signed-in person; raises `NotAllowed` for programs."""
         if self.caller.kind != "session" or self.caller.user is None:
-            raise NotAllowed("Sign in with a browser to manage keys and sessions.", code="auth.session_needed")
+            raise NotAllowed(
+                "Sign in with a browser to manage keys and sessions.", code="auth.session_needed"
+            )
         return self.caller.user
 
 
@@ -75,7 +77,9 @@ def key_json(key: ApiKey) -> dict[str, Any]:
 class SessionList(AccountView):
     def get(self, request: Request) -> Response:
         """Where one is signed in."""
-        rows = Session.objects.filter(user=self.person, expire_date__gt=timezone.now()).order_by("-created_at")
+        rows = Session.objects.filter(user=self.person, expire_date__gt=timezone.now()).order_by(
+            "-created_at"
+        )
         return Response([session_json(row, self.caller.credential) for row in rows])
 
 

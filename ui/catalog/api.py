@@ -9,7 +9,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from registry.contract import Registry
-from registry.names import from_filename
 from secai_site.kernel import ports
 from secai_site.kernel.auth.scopes import Scope
 from secai_site.kernel.errors import Conflict, NotFound
@@ -65,10 +64,10 @@ class Import(ModelsView):
         if not isinstance(received, ReceivedFile):
             raise NotMultipart("Send the file as multipart/form-data, in a part named “file”.")
         try:
-            name = received.fields.get("name") or from_filename(received.filename)
             item = self.registry.submit(
-                path=received.path.name, name=name, filename=received.filename, source="local", by=self.by
-            )
+                path=received.path.name, name=received.fields.get("name", ""), filename=received.filename,
+                source="local", by=self.by,
+            )  # fmt: skip
         finally:
             received.path.unlink(missing_ok=True)
         return Response(
@@ -86,7 +85,9 @@ class Load(ModelsView):
         """Bring a model into memory; it is checked byte for byte first."""
         self.read(StrictSerializer)
         loaded = async_to_sync(ports.get(Engine).load)(model_file(choose_model(name)))
-        return Response({"name": loaded.name, "context_length": loaded.context_length, "load_ms": loaded.load_ms})
+        return Response(
+            {"name": loaded.name, "context_length": loaded.context_length, "load_ms": loaded.load_ms}
+        )
 
 
 class Unload(ModelsView):

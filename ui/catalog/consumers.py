@@ -37,14 +37,16 @@ class ModelsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         with watch.over(caller, self._end), contextlib.suppress(asyncio.CancelledError):
             told = ""
             while True:
-                frame = json.dumps(await sync_to_async(_frame, thread_sensitive=False)(), separators=(",", ":"))
+                frame = json.dumps(
+                    await sync_to_async(_frame, thread_sensitive=False)(), separators=(",", ":")
+                )
                 if frame != told:
                     told = frame
                     await self.send(text_data=frame)
                 await asyncio.sleep(INTERVAL_S)
 
     def _end(self) -> None:
-        asyncio.get_running_loop().create_task(self.close(code=4401))  # noqa: RUF006 - nothing waits for it
+        asyncio.get_running_loop().create_task(self.close(code=4401))
 
 
 def _frame() -> dict[str, Any]:

@@ -11,11 +11,11 @@ from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from secai_site.kernel import ports
 from secai_site.kernel.auth.scopes import Scope
 from secai_site.kernel.errors import ServiceError
 from secai_site.kernel.http.serializers import StrictSerializer
 from secai_site.kernel.http.views import ServiceView
-from secai_site.kernel import ports
 from secai_site.kernel.inference.protocol import Delta, Done, Engine, Failed, GenerationRequest, Sampling
 from ui.chat import selectors, services, turns
 from ui.chat.generation import Generation, choose_model, generations, model_file
@@ -43,7 +43,9 @@ def event(data: dict[str, Any], name: str | None = None) -> str:
 def stream_of(events: AsyncIterator[str]) -> StreamingHttpResponse:
     """An event stream that no proxy buffers."""
     return StreamingHttpResponse(
-        events, content_type="text/event-stream", headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
+        events,
+        content_type="text/event-stream",
+        headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"},
     )
 
 

@@ -58,7 +58,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self.watched.__exit__(None, None, None)
 
     def _end_revoked(self) -> None:
-        asyncio.get_running_loop().create_task(self.close(code=4401))  # noqa: RUF006 - nothing waits for it
+        asyncio.get_running_loop().create_task(self.close(code=4401))
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         message_id: str | None = None
@@ -77,7 +77,9 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         kind = raw.get("type") if isinstance(raw, dict) else None
         form = FRAMES.get(kind) if isinstance(kind, str) else None
         if form is None or not isinstance(kind, str):
-            raise InvalidRequest(f"Send a JSON object whose type is one of: {', '.join(FRAMES)}.", code="ws.frame")
+            raise InvalidRequest(
+                f"Send a JSON object whose type is one of: {', '.join(FRAMES)}.", code="ws.frame"
+            )
         checked = form(data=raw)
         checked.is_valid(raise_exception=True)
         return kind, checked.validated_data
@@ -85,7 +87,9 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     # --- what the browser asks for ---
 
     async def _on_send(self, body: dict[str, Any]) -> None:
-        prepared = await in_thread(turns.ask)(self.caller, body, conversation_id=self.conversation_id, loaded=None)
+        prepared = await in_thread(turns.ask)(
+            self.caller, body, conversation_id=self.conversation_id, loaded=None
+        )
         await self._begin(prepared)
 
     async def _on_regenerate(self, body: dict[str, Any]) -> None:

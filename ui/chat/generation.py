@@ -69,7 +69,9 @@ class Generation:
                 if seq == len(self.pieces):
                     self.pieces.append(text)
             case State():
-                self.state = self._frame("state", state=event.state, place=event.place, progress=event.progress)
+                self.state = self._frame(
+                    "state", state=event.state, place=event.place, progress=event.progress
+                )
             case Done():
                 self.end(
                     "done", finish_reason=event.finish_reason, usage=asdict(event.usage),
@@ -91,7 +93,12 @@ class Generation:
         self.error = error
         if self.pieces:
             self.end(
-                "done", finish_reason="interrupted", usage=None, timings=None, model=self.model, error=INTERRUPTED
+                "done",
+                finish_reason="interrupted",
+                usage=None,
+                timings=None,
+                model=self.model,
+                error=INTERRUPTED,
             )
         else:
             self.end("error", **error.body())
@@ -154,7 +161,9 @@ class Generations:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, generation: Generation, events: AsyncIterator[Event], caller: Principal | None) -> None:
+    async def _run(
+        self, generation: Generation, events: AsyncIterator[Event], caller: Principal | None
+    ) -> None:
         keeper = asyncio.create_task(_keep(generation))
         try:
             if caller is None:
@@ -170,8 +179,8 @@ class Generations:
 
     def _end_revoked(self, generation: Generation) -> None:
         task = asyncio.get_running_loop().create_task(self.stop(generation.message_id))
-        self._tasks.add(task)  # type: ignore[arg-type]
-        task.add_done_callback(self._tasks.discard)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     @staticmethod
     async def _patient_attach(message_id: str) -> AsyncIterator[Event]:
@@ -208,7 +217,9 @@ async def _keep(generation: Generation) -> None:
         await asyncio.sleep(KEEP_EVERY_S)
         if len(generation.pieces) > kept:
             kept = len(generation.pieces)
-            await sync_to_async(services.keep_progress, thread_sensitive=False)(generation.pk, generation.content)
+            await sync_to_async(services.keep_progress, thread_sensitive=False)(
+                generation.pk, generation.content
+            )
 
 
 async def _write_end(generation: Generation) -> None:
@@ -269,7 +280,9 @@ def choose_model(name: str, loaded: str | None = None) -> ModelRecord:
                 integrity_failed=True,
             )
         return model
-    usable = [model for model in registry.models() if model["status"] == "promoted" and model["format"] == "gguf"]
+    usable = [
+        model for model in registry.models() if model["status"] == "promoted" and model["format"] == "gguf"
+    ]
     usable.sort(key=lambda model: (model["name"] != loaded, not model["chat"]))
     if not usable:
         raise Conflict(

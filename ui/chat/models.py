@@ -26,7 +26,9 @@ class Conversation(models.Model):
     """One conversation of one person. `active_leaf` is the message that was looked at last."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="conversations")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="conversations"
+    )
     title = models.CharField(max_length=200)
     model = models.CharField(max_length=128, blank=True)
     system = models.TextField(blank=True)
@@ -40,7 +42,9 @@ class Conversation(models.Model):
 
     class Meta:
         ordering = ("-updated_at",)
-        indexes = (models.Index(fields=("owner", "deleted_at", "-updated_at"), name="conversations_of_owner"),)
+        indexes = (
+            models.Index(fields=("owner", "deleted_at", "-updated_at"), name="conversations_of_owner"),
+        )
 
     def __str__(self) -> str:
         return f"conversation {self.pk}"
@@ -51,7 +55,9 @@ class Message(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages")
-    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.CASCADE, related_name="children")
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.CASCADE, related_name="children"
+    )
     role = models.CharField(max_length=20)
     content = models.TextField(blank=True)
     state = models.CharField(max_length=20, default=MessageState.COMPLETE.value, db_index=True)

@@ -44,7 +44,12 @@ def conversation_with_messages(conversation: Conversation) -> dict[str, Any]:
 
 
 def conversations_of(
-    owner: User, *, query: str = "", folder: str | None = None, before: datetime | None = None, limit: int = 50
+    owner: User,
+    *,
+    query: str = "",
+    folder: str | None = None,
+    before: datetime | None = None,
+    limit: int = 50,
 ) -> tuple[list[Conversation], bool]:
     """A page of the person's conversations, newest first, and whether there are more."""
     rows = Conversation.objects.filter(owner=owner, deleted_at=None)

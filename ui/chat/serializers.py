@@ -30,7 +30,9 @@ class SamplingFields(StrictSerializer):
 
 def sampling_of(body: dict[str, Any]) -> dict[str, Any]:
     """The sampling parameters among validated fields, as the engine names them."""
-    found = {name: body[name] for name in ("temperature", "top_p", "max_tokens", "seed") if name in body}
+    found: dict[str, Any] = {
+        name: body[name] for name in ("temperature", "top_p", "max_tokens", "seed") if name in body
+    }
     if "stop" in body:
         found["stop"] = tuple(body["stop"])
     return found
@@ -58,7 +60,9 @@ class ChatRequest(SamplingFields):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs.get("attachments") or attrs.get("search"):
             raise ServiceError(
-                "Attachments and web search are not built into this version yet.", code="service.not_built", status=501
+                "Attachments and web search are not built into this version yet.",
+                code="service.not_built",
+                status=501,
             )
         turns = attrs.get("messages") or []
         if bool(attrs.get("message")) == bool(turns):
@@ -66,7 +70,9 @@ class ChatRequest(SamplingFields):
         if turns and turns[-1]["role"] != "user":
             raise serializers.ValidationError({"messages": ["The last turn must be the user's."]})
         if turns and attrs.get("conversation_id"):
-            raise serializers.ValidationError("“messages” starts a new conversation; leave out “conversation_id”.")
+            raise serializers.ValidationError(
+                "“messages” starts a new conversation; leave out “conversation_id”."
+            )
         return attrs
 
 
@@ -105,7 +111,7 @@ class SendFrame(SamplingFields):
 
     type = Text()
     text = Text(max_length=TEXT_LIMIT, trim_whitespace=False)
-    parent = serializers.UUIDField(required=False, allow_null=True)
+    parent = serializers.UUIDField(required=False, allow_null=True)  # type: ignore[assignment]
     model = Text(max_length=128, required=False, allow_null=True, allow_blank=True)
 
 

@@ -112,7 +112,11 @@ def _answered(conversation: Conversation, parent: UUID | None) -> Message | None
 
 def _answer(conversation: Conversation, question: Message, model: str, actor: str) -> Message:
     answer = Message.objects.create(
-        conversation=conversation, parent=question, role="assistant", state=MessageState.QUEUED.value, model=model
+        conversation=conversation,
+        parent=question,
+        role="assistant",
+        state=MessageState.QUEUED.value,
+        model=model,
     )
     Conversation.objects.filter(pk=conversation.pk).update(
         active_leaf=answer.pk, updated_at=timezone.now(), model=model
@@ -135,7 +139,9 @@ def keep_progress(pk: UUID, content: str) -> None:
 
 def finish_answer(pk: UUID, state: MessageState, content: str, **fields: Any) -> bool:
     """End a running answer once; False if it has ended already."""
-    ended = Message.objects.filter(pk=pk, state__in=RUNNING).update(state=state.value, content=content, **fields)
+    ended = Message.objects.filter(pk=pk, state__in=RUNNING).update(
+        state=state.value, content=content, **fields
+    )
     return ended == 1
 
 
@@ -143,7 +149,9 @@ def finish_answer(pk: UUID, state: MessageState, content: str, **fields: Any) ->
 
 
 @transaction.atomic(durable=True)
-def change_conversation(*, conversation: Conversation, changes: Mapping[str, Any], actor: str) -> Conversation:
+def change_conversation(
+    *, conversation: Conversation, changes: Mapping[str, Any], actor: str
+) -> Conversation:
     """Rename, pin, file, or set the system prompt or the active leaf."""
     leaf = changes.get("active_leaf")
     if leaf is not None and not conversation.messages.filter(pk=leaf).exists():

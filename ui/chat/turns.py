@@ -58,13 +58,17 @@ def edit(caller: Principal, body: dict[str, Any]) -> Prepared:
     """A question asked differently."""
     question = services.own_message(_owner(caller), body["message_id"])
     model = choose_model(body.get("model") or question.conversation.model)
-    turn = services.edit_question(question=question, text=body["text"], model=model["name"], actor=caller.name)
+    turn = services.edit_question(
+        question=question, text=body["text"], model=model["name"], actor=caller.name
+    )
     return Prepared(turn, _request(turn, model, body))
 
 
 def _owner(caller: Principal) -> Any:
     if caller.user is None:
-        raise NotAllowed("A conversation belongs to a person; this caller acts for none.", code="chat.no_owner")
+        raise NotAllowed(
+            "A conversation belongs to a person; this caller acts for none.", code="chat.no_owner"
+        )
     count(None, rate="chat", key=caller.rate_key)
     return caller.user
 

@@ -38,15 +38,18 @@ def refuse_session(username: str) -> None:
 
 def leave(request: HttpRequest) -> None:
     """Sign this browser out; its open connections end within a second."""
-    session = Session.objects.filter(session_key=request.session.session_key, user_id=request.user.pk).first()
-    if session is not None and request.user.is_authenticated:
-        end_session(session=session, actor=f"user:{request.user.pk}")
+    user = request.user
+    if isinstance(user, User):
+        session = Session.objects.filter(session_key=request.session.session_key, user=user).first()
+        if session is not None:
+            end_session(session=session, actor=f"user:{user.pk}")
     logout(request)
 
 
-def change_password(request: HttpRequest, form: "PasswordChangeForm[User]") -> int:
+def change_password(request: HttpRequest, form: PasswordChangeForm) -> int:
     """Set the new password, keep this browser signed in, end the other sessions; returns how many ended."""
     user = form.user
+    assert isinstance(user, User)
     actor = f"user:{user.pk}"
     with transaction.atomic():
         record(PASSWORD_CHANGED, actor=actor, target=actor)

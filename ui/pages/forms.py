@@ -3,7 +3,7 @@
 from typing import Any
 
 from django import forms
-from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.contrib.auth.password_validation import password_validators_help_texts
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
@@ -65,6 +65,14 @@ class SignInForm(Refused, AuthenticationForm):
         return TooMany(str(message) % {"wait": wait}, retry_after=wait)
 
 
+class PasswordForm(PasswordChangeForm):
+    """Old and new password; one form of several on its page, so it does not take the focus."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["old_password"].widget.attrs.pop("autofocus", None)
+
+
 class ClaimForm(Refused, forms.Form):
     """The first operator of a fresh box."""
 
@@ -72,7 +80,9 @@ class ClaimForm(Refused, forms.Form):
     username = forms.CharField(
         label=_("Your name"),
         max_length=150,
-        widget=forms.TextInput(attrs={"autocomplete": "username", "autofocus": True, "autocapitalize": "none"}),
+        widget=forms.TextInput(
+            attrs={"autocomplete": "username", "autofocus": True, "autocapitalize": "none"}
+        ),
     )
     password = forms.CharField(
         label=_("Password"),

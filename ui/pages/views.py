@@ -6,7 +6,6 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.forms import PasswordChangeForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -21,7 +20,7 @@ from secai_site.kernel.auth.scopes import role_scopes
 from secai_site.kernel.errors import TooMany
 from secai_site.kernel.http.errors import answer
 from ui.pages.entrance import change_password, count_attempt, leave, start_session
-from ui.pages.forms import ClaimForm, SignInForm
+from ui.pages.forms import ClaimForm, PasswordForm, SignInForm
 from ui.pages.rail import page
 from ui.pages.scopes import described
 
@@ -47,7 +46,7 @@ def security(request: HttpRequest) -> HttpResponse:
 @require_GET
 def account(request: HttpRequest) -> HttpResponse:
     """`/settings`."""
-    return _settings_page(request, PasswordChangeForm(_person(request)))
+    return _settings_page(request, PasswordForm(_person(request)))
 
 
 @sensitive_post_parameters()
@@ -59,18 +58,18 @@ def password(request: HttpRequest) -> HttpResponse:
         count_attempt(request, username=user.username)
     except TooMany as error:
         return answer(request, error)
-    form = PasswordChangeForm(user, request.POST)
+    form = PasswordForm(user, request.POST)
     if not form.is_valid():
         return _settings_page(request, form, status=400)
     ended = change_password(request, form)
-    others = ngettext("%(n)d other session was ended.", "%(n)d other sessions were ended.", ended) % {"n": ended}
+    others = ngettext("%(n)d other session was ended.", "%(n)d other sessions were ended.", ended) % {
+        "n": ended
+    }
     messages.success(request, _("The password is changed.") + " " + others)
     return redirect("/settings")
 
 
-def _settings_page(
-    request: HttpRequest, form: "PasswordChangeForm[User]", *, status: int = 200
-) -> HttpResponse:
+def _settings_page(request: HttpRequest, form: PasswordForm, *, status: int = 200) -> HttpResponse:
     scopes = described(role_scopes(_person(request).role))
     return page(request, "settings.html", section="settings", form=form, grantable=scopes, status=status)
 
@@ -96,7 +95,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return redirect(to)
     context = {"form": form, "next": to, "claimed": box_is_claimed()}
     response = render(request, "ui/sign_in.html", context, status=form.status)
-    response.headers.update(form.headers)
+    for name, value in form.headers.items():
+        response[name] = value
     return response
 
 

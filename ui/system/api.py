@@ -28,7 +28,12 @@ class Status(ServiceView):
         running = Job.objects.filter(state=JobState.RUNNING.value).order_by("started_at")[:5]
         work = [{"id": str(j.pk), "kind": j.kind, "stage": j.stage, "progress": j.progress} for j in running]
         return Response(
-            {"vault": {"status": "uninitialized"}, "engine": engine, "network": {"door": "closed"}, "work": work}
+            {
+                "vault": {"status": "uninitialized"},
+                "engine": engine,
+                "network": {"door": "closed"},
+                "work": work,
+            }
         )
 
 
@@ -62,5 +67,7 @@ class Gpu(ServiceView):
         """What graphics processor there is."""
         body = self.read(GpuRequest)
         if "enabled" in body:
-            raise NotBuilt("Switching the GPU on and off is not built into this version yet. Nothing was done.")
+            raise NotBuilt(
+                "Switching the GPU on and off is not built into this version yet. Nothing was done."
+            )
         return Response(detect_gpu())

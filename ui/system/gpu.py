@@ -17,7 +17,12 @@ def _nvidia() -> dict[str, Any] | None:
     for information in sorted(NVIDIA.glob("*/information")) if NVIDIA.is_dir() else []:
         lines = _read(information).splitlines()
         fields = dict(line.split(":", 1) for line in lines if ":" in line)
-        return {"detected": True, "type": "nvidia", "name": fields.get("Model", "").strip() or None, "vram_mb": None}
+        return {
+            "detected": True,
+            "type": "nvidia",
+            "name": fields.get("Model", "").strip() or None,
+            "vram_mb": None,
+        }
     return None
 
 

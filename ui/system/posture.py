@@ -29,7 +29,7 @@ def posture() -> dict[str, Any]:
                  "one is found.", "manage.py audit_verify reads the chain back."),
             _row("vault", False, "There is no vault in this version.", "Conversations lie unencrypted in the database. "
                  "Whoever takes the disk can read them.", "Encrypt the disk."),
-            _row("firewall", False, "There are no tools in this version.", "The model can write text and nothing else."),
+            _row("firewall", False, "There are no tools in this version.", "The model writes text, nothing else."),
         ],
     }  # fmt: skip
 
@@ -58,7 +58,11 @@ def _integrity(sound: bool, last: dict[str, Any] | None) -> dict[str, Any]:
 
 def last_verification() -> dict[str, Any] | None:
     """The newest finished check of all models: `{"ok", "at"}`."""
-    done = Job.objects.filter(kind="registry.verify", state=JobState.SUCCEEDED.value).order_by("-finished_at").first()
+    done = (
+        Job.objects.filter(kind="registry.verify", state=JobState.SUCCEEDED.value)
+        .order_by("-finished_at")
+        .first()
+    )
     if done is None or done.finished_at is None or not isinstance(done.result, dict):
         return None
     return {"ok": bool(done.result.get("ok")), "at": moment(done.finished_at)}

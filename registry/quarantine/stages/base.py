@@ -1,6 +1,6 @@
 """What a stage is: a question about one file, answered with a verdict and its evidence."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,7 +28,7 @@ class Subject:
     inspection: Inspection | None = None
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Mapping[str, Any]:
         """What the format gate read out of the file."""
         return self.inspection.facts if self.inspection else {}
 

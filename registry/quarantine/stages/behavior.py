@@ -5,7 +5,14 @@ from pathlib import Path
 
 from django.conf import settings
 
-from registry.quarantine.stages.base import StageVerdict, Subject, inconclusive, not_applicable, passed, refused
+from registry.quarantine.stages.base import (
+    StageVerdict,
+    Subject,
+    inconclusive,
+    not_applicable,
+    passed,
+    refused,
+)
 from secai_site.kernel.errors import ServiceError
 from secai_site.kernel.inference.isolated import isolated_engine
 from secai_site.kernel.inference.protocol import (

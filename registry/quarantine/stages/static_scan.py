@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from typing import Any
 
+from registry.quarantine.inspect import Inspection
 from registry.quarantine.stages.base import StageVerdict, Subject, not_applicable, passed, refused
 from secai_site.kernel.inference.protocol import ChatMessage
 from secai_site.kernel.inference.template import TemplateRenderer, TemplateRenderError
@@ -30,7 +31,7 @@ class StaticScan:
         if inspection is None or inspection.format != "gguf":
             return not_applicable("Only GGUF files carry a template.", merkle_root=_root(inspection))
         evidence: dict[str, Any] = {
-            "fingerprint": inspection.facts.get("fingerprint"), "merkle_root": _root(inspection), "chat": False,
+            "fingerprint": inspection.fingerprint, "merkle_root": _root(inspection), "chat": False,
         }  # fmt: skip
         template = inspection.facts.get("chat_template")
         if not template:
@@ -65,7 +66,5 @@ def _judge(rendered: list[str], evidence: dict[str, Any]) -> StageVerdict:
     )
 
 
-def _root(inspection: Any) -> str | None:
-    manifest = getattr(inspection, "manifest", None)
-    root: str | None = manifest.get("merkle_root") if isinstance(manifest, dict) else getattr(manifest, "root", None)
-    return root
+def _root(inspection: Inspection | None) -> str | None:
+    return inspection.manifest.root if inspection is not None and inspection.manifest is not None else None

@@ -52,6 +52,9 @@ def _check_ends(count: int, last: str, marked: checkpoint.Checkpoint | None) -> 
         return Verification(False, count, "the checkpoint file beside the database is missing", count)
     if marked is not None and marked.count > count:
         return Verification(
-            False, count, f"the database is older than its checkpoint ({count} of {marked.count} events)", count
+            False,
+            count,
+            f"the database is older than its checkpoint ({count} of {marked.count} events)",
+            count,
         )
     return Verification(True, count)

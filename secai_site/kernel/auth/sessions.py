@@ -18,7 +18,8 @@ class SessionStore(DatabaseStore):
         return Session
 
     def create_model_instance(self, data: dict[str, Any]) -> Session:
-        row: Session = super().create_model_instance(data)
+        row = super().create_model_instance(data)
+        assert isinstance(row, Session)
         user_id = data.get(SESSION_KEY)
         row.user_id = int(user_id) if user_id else None
         row.agent = self.agent[:200]

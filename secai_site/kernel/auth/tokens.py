@@ -10,8 +10,8 @@ from pathlib import Path
 
 from django.conf import settings
 
-from secai_site import secrets
-from secai_site.env import ConfigurationError
+from secai_site.kernel import secrets
+from secai_site.kernel.env import ConfigurationError
 from secai_site.kernel.errors import NotSignedIn, Unavailable
 
 FORM = re.compile(r"secai-service_([a-z]{2,20})_([A-Za-z0-9_-]{43,})")

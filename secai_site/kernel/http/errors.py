@@ -61,8 +61,10 @@ def render(error: Exception, context: dict[str, Any]) -> Response:
     known = as_service_error(error)
     if known is None:
         log.exception("unexpected error", exc_info=error)
-        known = ServiceError("Something went wrong here; the operator finds it in the log.", status=500, code="internal")
-    headers = dict(getattr(error, "auth_header", None) and {"WWW-Authenticate": error.auth_header} or {})  # type: ignore[attr-defined]
+        known = ServiceError(
+            "Something went wrong here; the operator finds it in the log.", status=500, code="internal"
+        )
+    headers = dict((getattr(error, "auth_header", None) and {"WWW-Authenticate": error.auth_header}) or {})  # type: ignore[attr-defined]
     if known.http_status == 401:
         headers.setdefault("WWW-Authenticate", 'Bearer realm="secai"')
     if known.retry_after is not None:
@@ -118,5 +120,3 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """A form without a good CSRF token."""
     return answer(request, NotAllowed("The page is out of date: reload it and try again.", code="auth.csrf"))
-
-

@@ -31,7 +31,7 @@ class ListenerMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         name = listener_of(request)
         if name is not None:
-            request.urlconf = f"{name}.urls"  # type: ignore[attr-defined]
+            request.urlconf = f"{name}.urls"
             set_urlconf(f"{name}.urls")
         return self.get_response(request)
 
@@ -76,7 +76,9 @@ class OriginMiddleware:
         if request.method not in SAFE_METHODS and self._is_foreign(request, host):
             return answer(
                 request,
-                NotAllowed("This request comes from a page of another site and was refused.", code="auth.origin"),
+                NotAllowed(
+                    "This request comes from a page of another site and was refused.", code="auth.origin"
+                ),
             )
         return self.get_response(request)
 

@@ -34,7 +34,9 @@ def parse_json(raw: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise InvalidRequest("The body is not UTF-8.", code="json.encoding") from error
     except UnicodeEncodeError as error:
-        raise InvalidRequest("The JSON contains half a character (a lone surrogate).", code="json.encoding") from error
+        raise InvalidRequest(
+            "The JSON contains half a character (a lone surrogate).", code="json.encoding"
+        ) from error
     except RecursionError as error:
         raise InvalidRequest("The JSON is nested too deep.", code="json.depth") from error
     except ValueError as error:

@@ -74,7 +74,10 @@ class Peer:
     def _open(self) -> httpx.Client:
         if self._client is None:
             self._client = httpx.Client(
-                transport=transport_for(self.service), base_url="http://localhost", timeout=TIMEOUT, trust_env=False
+                transport=transport_for(self.service),
+                base_url="http://localhost",
+                timeout=TIMEOUT,
+                trust_env=False,
             )
         return self._client
 

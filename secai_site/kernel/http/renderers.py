@@ -1,5 +1,6 @@
 """JSON for programs, the browsable API for people who follow a link."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -18,10 +19,11 @@ class LenientNegotiation(DefaultContentNegotiation):
     """Answers in JSON whatever a program says it accepts (event streams included), instead of a bare 406."""
 
     def select_renderer(
-        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         accept = request.headers.get("Accept", "")
         if "text/html" not in accept:
-            return renderers[0], renderers[0].media_type or "application/json"
+            first = next(iter(renderers))
+            return first, first.media_type or "application/json"
         chosen: Any = super().select_renderer(request, renderers, format_suffix)
         return chosen  # type: ignore[no-any-return]

@@ -13,7 +13,9 @@ class StrictSerializer(serializers.Serializer[Any]):
         if isinstance(data, Mapping):
             unknown = sorted(str(name) for name in data if name not in self.fields)
             if unknown:
-                raise serializers.ValidationError({name[:60]: ["This field is not known here."] for name in unknown})
+                raise serializers.ValidationError(
+                    {name[:60]: ["This field is not known here."] for name in unknown}
+                )
         return super().to_internal_value(data)
 
 

@@ -19,7 +19,9 @@ from secai_site.kernel.errors import NotAllowed, NotSignedIn, ServiceError
 from secai_site.kernel.http.middleware import origin_is_ours
 
 PRINCIPAL_KEY = "secai.principal"
-App = Callable[[dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+App = Callable[
+    [dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
+]
 
 
 class WebsocketGate:
@@ -70,13 +72,27 @@ def principal_of_headers(headers: dict[str, str]) -> Principal:
 def session_user(session_key: str) -> User | None:
     """The active person whose session this is, or None (also after a changed password)."""
     store = SessionStore(session_key)
-    user = User.objects.filter(pk=store.get(SESSION_KEY), is_active=True).first() if store.get(SESSION_KEY) else None
-    if user is None or not constant_time_compare(store.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash()):
+    user_id = store.get(SESSION_KEY)
+    user = User.objects.filter(pk=user_id, is_active=True).first() if user_id else None
+    if user is None or not constant_time_compare(
+        store.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash()
+    ):
         return None
     return user
 
 
 async def refuse(receive: Any, send: Any, error: ServiceError) -> None:
-    """Answer the handshake with an HTTP status where the server can, else by closing with 4000 + status."""
+    """Refuse the handshake (HTTP 403); a caller that is only signed out is told so by close code 4401.
+
+    A browser shows its page nothing of a refused handshake, so that page could not tell it from a lost network.
+    """
     await receive()
-    await send({"type": "websocket.close", "code": 4000 + error.http_status, "reason": json.dumps(error.body())[:120]})
+    if error.http_status == 401:
+        await send({"type": "websocket.accept"})
+    await send(
+        {
+            "type": "websocket.close",
+            "code": 4000 + error.http_status,
+            "reason": json.dumps(error.body())[:120],
+        }
+    )

@@ -1,4 +1,3 @@
-# ruff: noqa: N818 - as in kernel/errors.py, an error names the fact
 """What can go wrong between a caller and the engine, each with its HTTP status and stable code."""
 
 from collections.abc import Mapping

@@ -135,7 +135,9 @@ def enqueue_due() -> None:
 
 def prune(keep: timedelta = timedelta(days=7)) -> None:
     """Forget jobs that ended long ago; what they did stands in the audit log."""
-    Job.objects.filter(state__in=[state.value for state in ENDED], finished_at__lt=timezone.now() - keep).delete()
+    Job.objects.filter(
+        state__in=[state.value for state in ENDED], finished_at__lt=timezone.now() - keep
+    ).delete()
 
 
 def _interval(kind: JobKind) -> timedelta:

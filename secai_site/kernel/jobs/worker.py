@@ -20,7 +20,7 @@ HEARTBEAT_S = 1.0
 PROGRESS_STEP_S = 0.25
 
 
-class Cancelled(Exception):  # noqa: N818 - a signal, not an error
+class Cancelled(Exception):
     """Somebody asked for this job to stop."""
 
 
@@ -53,7 +53,9 @@ class Worker:
         self.name = queue.worker_name()
         self.stopping = threading.Event()
         self._running: dict[UUID, threading.Event] = {}
-        self._threads = [threading.Thread(target=self._loop, name=f"jobs-{n}", daemon=True) for n in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._loop, name=f"jobs-{n}", daemon=True) for n in range(threads)
+        ]
 
     def run(self) -> None:
         """Work until `stop` is called from a signal handler."""
@@ -130,7 +132,11 @@ def run_job(worker: str, found: Job, context: JobContext, *, stopping: Any = lam
     except Exception:
         log.exception("job %s failed", found)
         queue.finish(
-            worker, found, JobState.FAILED, error="It failed unexpectedly; see the log.", error_code="internal"
+            worker,
+            found,
+            JobState.FAILED,
+            error="It failed unexpectedly; see the log.",
+            error_code="internal",
         )
     else:
         queue.finish(worker, found, JobState.SUCCEEDED, result=result, progress=1.0)

@@ -59,7 +59,7 @@ class CounterCache(BaseCache):
     def delete(self, key: Any, version: int | None = None) -> bool:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(DELETE, [self._full(key, version)])
-            return cursor.rowcount > 0
+            return bool(cursor.rowcount > 0)
 
     def clear(self) -> None:
         self._run("DELETE FROM limits_counter", [])

@@ -65,7 +65,9 @@ def owner_named(name: str | None) -> User:
     found = people.filter(username=name) if name else people.filter(role=Role.OPERATOR.value).order_by("pk")
     owner = found.first()
     if owner is None:
-        raise CommandError("There is no such person. Make an operator first: manage.py create_operator NAME …")
+        raise CommandError(
+            "There is no such person. Make an operator first: manage.py create_operator NAME …"
+        )
     return owner
 
 

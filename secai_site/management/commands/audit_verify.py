@@ -20,6 +20,8 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(asdict(result)))
         if not result.ok:
-            raise CommandError(f"The audit log is not intact: {result.problem} ({result.checked} events were good).")
+            raise CommandError(
+                f"The audit log is not intact: {result.problem} ({result.checked} events were good)."
+            )
         if not options["json"]:
             self.stdout.write(f"The audit log is intact: {result.checked} events.")

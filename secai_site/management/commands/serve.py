@@ -1,5 +1,6 @@
 """manage.py serve: the whole box in one command."""
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -19,7 +20,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--only", default="", help="comma-separated names of the processes to run")
-        parser.add_argument("--single", action="store_true", help="all listeners in one process (small machines)")
+        parser.add_argument(
+            "--single", action="store_true", help="all listeners in one process (small machines)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         only = [name for name in options["only"].split(",") if name]
@@ -31,7 +34,7 @@ class Command(BaseCommand):
         self._require_free_ports(only)
         preload()
         link = setup_link()
-        Supervisor(targets, self.stdout._out).run(lambda seconds: self._tell_ready(seconds, link))  # type: ignore[attr-defined]
+        Supervisor(targets, sys.stdout).run(lambda seconds: self._tell_ready(seconds, link))
 
     def _require_free_ports(self, only: list[str]) -> None:
         from secai_site.ports import port_is_free

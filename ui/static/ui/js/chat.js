@@ -41,7 +41,8 @@ class ChatPage {
     this.wireDrawer();
     this.wireNavigation();
     this.wireShortcuts();
-    new ResizeObserver(() => this.follower.grown()).observe(part("scroller"));
+    const resized = new ResizeObserver(() => this.follower.grown());
+    for (const name of ["scroller", "thread"]) resized.observe(part(name));
     void this.picker.load();
     void this.sidebar.load();
     void this.open(root.dataset.conversation || null);
@@ -189,7 +190,10 @@ class ChatPage {
 
   state(message, detail) {
     const node = this.thread.node(message.id);
-    if (detail.state === "writing") this.speeds.set(message.id, { from: performance.now(), pieces: 0 });
+    if (detail.state === "writing") {
+      this.speeds.set(message.id, performance.now());
+      refreshStatus();
+    }
     if (node?.filled) showState(node, detail);
   }
 
@@ -199,6 +203,8 @@ class ChatPage {
   }
 
   reset(message) {
+    const node = this.thread.node(message.id);
+    if (node) node.stream = null;
     this.thread.refresh(message.id);
   }
 
@@ -240,6 +246,7 @@ class ChatPage {
       waiting: _("Connection lost; trying again in {n} s", { n: Math.ceil(seconds) }),
       "signed-out": _("Signed out"),
       missing: _("This conversation is gone"),
+      forbidden: _("Your account may not chat"),
     }[state];
     if (state === "connecting" && !this.badge.hidden) return;
     this.badge.hidden = !words;
@@ -267,7 +274,7 @@ class ChatPage {
     const since = message && this.speeds.get(message.id);
     const node = message && this.thread.node(message.id);
     if (!since || !node?.filled || engine?.active !== 1 || !engine.tokens_per_second) return;
-    if (message.state === "writing" && performance.now() - since.from > SPEED_AFTER_MS) showState(node, message, engine.tokens_per_second);
+    if (message.state === "writing" && performance.now() - since > SPEED_AFTER_MS) showState(node, message, engine.tokens_per_second);
   }
 
   wireDrawer() {

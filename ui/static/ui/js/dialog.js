@@ -3,12 +3,13 @@
 import { el } from "./dom.js";
 import { _ } from "./text.js";
 
-/** Open a dialog with `title` and `content`; resolves with the value of the button that closed it ("" for Esc). */
+/** Open a dialog. `buttons` are {label, value, tone} or ready elements; resolves with the value of the button that closed it ("" for Esc). */
 export function openDialog(title, content, buttons, { initial = null } = {}) {
   const heading = el("h2", { id: `dialog-${crypto.randomUUID?.() ?? Date.now()}` }, title);
   const form = el("form", { method: "dialog", class: "actions" });
-  for (const { label, value, tone = "", type = "submit" } of buttons) {
-    form.append(el("button", { type, value, class: `button ${tone}` }, label));
+  for (const button of buttons) {
+    const { label, value, tone = "" } = button;
+    form.append(button instanceof Node ? button : el("button", { value, class: `button ${tone}` }, label));
   }
   const dialog = el("dialog", { "aria-labelledby": heading.id }, heading, ...[content].flat(), form);
   const before = document.activeElement;
@@ -21,7 +22,7 @@ export function openDialog(title, content, buttons, { initial = null } = {}) {
       resolve(dialog.returnValue);
     });
     dialog.showModal();
-    (initial ?? form.querySelector("button"))?.focus();
+    (initial ?? form.querySelector("button[value]"))?.focus();
   });
 }
 

@@ -89,13 +89,17 @@ export class Exchange {
     this.view.delta(message, text);
   }
 
-  done(message, { finish_reason: reason, usage, timings, model }) {
-    Object.assign(message, { state: STATE_OF[reason] ?? "complete", finish_reason: reason, usage, timings, model: model ?? message.model });
+  done(message, { finish_reason: reason, usage, timings, model, content, error }) {
+    const whole = typeof content === "string" && content !== message.content;
+    if (whole) message.content = content; // the answer had ended before we asked for the rest
+    const state = STATE_OF[reason] ?? "complete";
+    Object.assign(message, { state, finish_reason: reason, usage, timings, model: model ?? message.model, error: error ?? message.error });
+    if (whole) this.view.reset(message);
     this.view.ended(message);
   }
 
   failed(message, { code, error }) {
-    if (message) {
+    if (message && isLive(message) && !code?.startsWith("ws.")) {
       Object.assign(message, { state: "failed", error, error_code: code });
       return this.view.ended(message);
     }

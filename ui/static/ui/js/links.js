@@ -38,8 +38,7 @@ async function ask(address) {
     el("p", { class: "host" }, url.host || url.pathname),
     el("code", { class: "address" }, url.href),
     ...warnings(url),
-    el("div", { class: "row wrap" }, open, copy),
-  ], [{ label: _("Stay here"), value: "" }]);
+  ], [copy, open, { label: _("Stay here"), value: "" }]);
 }
 
 document.addEventListener("click", (event) => {

@@ -14,7 +14,7 @@ const SAFE = {
   ALLOWED_ATTR: ["class", "start", "role", "tabindex", "aria-haspopup", "data-link", "data-language", "data-align"],
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
-  ALLOWED_URI_REGEXP: /^$/, // no attribute that loads or leads anywhere
+  ADD_URI_SAFE_ATTR: ["data-link", "data-language", "data-align"], // inert data; no attribute here loads or leads anywhere
   RETURN_DOM_FRAGMENT: true,
 };
 

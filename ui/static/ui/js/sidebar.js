@@ -109,7 +109,7 @@ export class Sidebar {
   }
 
   row(item) {
-    const about = [item.model, ago(item.updated_at)].filter(Boolean).join(" · ");
+    const about = [ago(item.updated_at), item.model].filter(Boolean).join(" · ");
     const link = el("a", { href: `/c/${item.id}`, data: { id: item.id }, title: exactTime(item.updated_at) },
       el("span", { class: "title clip" }, item.title || _("Untitled")), el("span", { class: "about clip" }, about));
     return el("li", {}, link, tool("ellipsis", _("More for “{title}”", { title: item.title }), (event) => this.menu(event.currentTarget, item)));

@@ -3,12 +3,12 @@
 const FIRST_MS = 400;
 const MOST_MS = 15_000;
 const STEADY_MS = 5000;
-const SIGNED_OUT = 4401;
-const MISSING = 4404;
+// close codes from 4400 on are refusals that trying again does not change
+const REFUSED = { 4401: "signed-out", 4403: "forbidden", 4404: "missing" };
 
 /**
  * Keep a connection to `path()` open. Handlers: message(data), open(), state("connecting" | "open" | "waiting" |
- * "signed-out" | "missing" | "closed", secondsUntilRetry).
+ * "signed-out" | "forbidden" | "missing" | "closed", secondsUntilRetry).
  */
 export class Socket {
   constructor(path, handlers) {
@@ -52,8 +52,7 @@ export class Socket {
 
   closed(code) {
     if (this.ended) return;
-    if (code === SIGNED_OUT) return this.stop("signed-out");
-    if (code === MISSING) return this.stop("missing");
+    if (REFUSED[code]) return this.stop(REFUSED[code]);
     if (this.openedAt && Date.now() - this.openedAt > STEADY_MS) this.attempts = 0;
     this.openedAt = 0;
     const most = Math.min(MOST_MS, FIRST_MS * 2 ** this.attempts);

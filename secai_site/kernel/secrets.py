@@ -5,7 +5,7 @@ import secrets as random
 import stat
 from pathlib import Path
 
-from secai_site.env import ConfigurationError
+from secai_site.kernel.env import ConfigurationError
 
 KEY_BYTES = 48
 

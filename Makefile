@@ -1,0 +1,46 @@
+# The box, by hand: `make run` and `make test` need nothing done before them.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run test test-unit test-e2e lint bench docs requirements clean
+
+help: ## show what can be done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: ## virtual environment, packages, the engine (built once and kept)
+	@$(PYTHON) deploy/bootstrap.py
+
+setup-dev: ## the same, and what tests and lint need
+	@$(PYTHON) deploy/bootstrap.py --dev
+
+run: setup ## start everything and print the address
+	@exec $(BIN)/python manage.py serve
+
+test: setup-dev lint test-unit test-e2e ## lint, unit tests on both databases, the real box, a real browser
+
+test-unit: setup-dev
+	$(BIN)/python -m pytest -q -m "not e2e and not browser"
+	$(BIN)/python -m tests.support.postgres -- $(BIN)/python -m pytest -q -m "not e2e and not browser and not engine"
+
+test-e2e: setup-dev
+	@$(BIN)/python -m tests.support.chromium
+	$(BIN)/python -m pytest -q -m "e2e or browser"
+
+lint: setup-dev ## ruff, mypy strict, import rule, Django's checks, vulnerable packages where the network allows
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	@$(BIN)/python -m tests.support.lint
+
+bench: setup-dev ## every benchmark, one after the other, each printing a ratio
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+docs: setup-dev ## write docs/api/*.yaml, the OpenAPI document of each listener
+	@$(BIN)/python manage.py openapi docs/api
+
+requirements: setup-dev ## compile the requirement files anew
+	@deploy/lock.sh
+
+clean: ## remove the virtual environment and caches; state under var/ stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

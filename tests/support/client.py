@@ -1,0 +1,80 @@
+"""Clients that come in by a listener's door, as programs with a key or people with a session."""
+
+import json
+from typing import Any
+
+from django.conf import settings
+from django.middleware.csrf import _get_new_csrf_string  # type: ignore[attr-defined]
+from django.test import AsyncClient, Client
+
+from secai_site.kernel.auth.models import User
+from secai_site.kernel.auth.tokens import token_of
+from secai_site.kernel.http.middleware import LISTENER_KEY
+from secai_site.listeners import LISTENERS
+
+JSON = "application/json"
+
+
+class ListenerClient(Client):
+    """A synchronous client of one listener; nothing is exempt from CSRF, a fault is a 500 and not a traceback."""
+
+    def __init__(self, listener: str = "ui", *, key: str | None = None, **headers: str) -> None:
+        host = {"SERVER_NAME": "localhost", "SERVER_PORT": str(LISTENERS[listener].port)}
+        super().__init__(enforce_csrf_checks=True, raise_request_exception=False, **{LISTENER_KEY: listener}, **host)
+        self.listener = listener
+        if key is not None:
+            self.defaults["HTTP_AUTHORIZATION"] = f"Bearer {key}"
+        self.defaults.update(headers)
+
+    def send(self, method: str, path: str, body: Any = None, **extra: Any) -> Any:
+        """A request with a JSON body, or with the given bytes as they are; none for None."""
+        raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.generic(method, path, raw, content_type=extra.pop("content_type", JSON), **extra)
+
+
+def program(key: str, listener: str = "ui") -> ListenerClient:
+    """A program that shows an API key."""
+    return ListenerClient(listener, key=key)
+
+
+def service(caller: str, listener: str, *, on_behalf_of: User | None = None) -> ListenerClient:
+    """A service of this box."""
+    extra = {} if on_behalf_of is None else {"HTTP_SECAI_ON_BEHALF_OF": str(on_behalf_of.pk)}
+    return ListenerClient(listener, key=token_of(caller), **extra)
+
+
+def browser(user: User, listener: str = "ui", *, csrf: bool = True) -> ListenerClient:
+    """A person's browser: a session, and a CSRF token unless told otherwise."""
+    client = ListenerClient(listener, HTTP_USER_AGENT="Browser of a test")
+    client.force_login(user)
+    if csrf:
+        secret = _get_new_csrf_string()
+        client.cookies[settings.CSRF_COOKIE_NAME] = secret
+        client.defaults["HTTP_X_CSRFTOKEN"] = secret
+    return client
+
+
+class AsyncListenerClient(AsyncClient):
+    """An asynchronous client of the ui listener, for answers that are streamed."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(enforce_csrf_checks=True, raise_request_exception=False)
+        self.defaults[LISTENER_KEY] = "ui"
+        self.defaults["server"] = ("localhost", "8480")
+        self.key = key
+
+    async def send(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        """A request with a JSON body."""
+        raw = b"" if body is None else json.dumps(body).encode()
+        named = {"Authorization": f"Bearer {self.key}", **headers}
+        return await self.generic(method, path, raw, content_type=JSON, headers=named)
+
+
+async def events_of(response: Any) -> list[tuple[str, dict[str, Any]]]:
+    """The server-sent events of a streamed answer: (name, data)."""
+    raw = b"".join([piece async for piece in response.streaming_content]).decode()
+    found = []
+    for block in raw.strip().split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.split("\n"))
+        found.append((fields.get("event", "message"), json.loads(fields["data"])))
+    return found
