@@ -23,7 +23,6 @@ test-unit: setup-dev
 	$(BIN)/python -m tests.support.postgres -- $(BIN)/python -m pytest -q -m "not e2e and not browser and not engine"
 
 test-e2e: setup-dev
-	@$(BIN)/python -m tests.support.chromium
 	$(BIN)/python -m pytest -q -m "e2e or browser"
 
 lint: setup-dev ## ruff, mypy strict, import rule, Django's checks, vulnerable packages where the network allows
@@ -31,7 +30,10 @@ lint: setup-dev ## ruff, mypy strict, import rule, Django's checks, vulnerable p
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
-	@$(BIN)/python -m tests.support.lint
+	SECAI_HOME=build/lint SECAI_PUBLIC_URL=https://secai.example SECAI_DEMO_MODEL=0 \
+	    $(BIN)/python manage.py check --deploy --fail-level WARNING
+	SECAI_HOME=build/lint $(BIN)/python manage.py makemigrations --check --dry-run
+	@sh deploy/audit-packages.sh
 
 bench: setup-dev ## every benchmark, one after the other, each printing a ratio
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -3,7 +3,7 @@
 from rest_framework import serializers
 
 from secai_site.kernel.auth.scopes import Scope
-from secai_site.kernel.http.serializers import Flag, StrictSerializer, Text
+from secai_site.kernel.http.serializers import Flag, NoFields, StrictSerializer, Text
 from secai_site.kernel.http.views import NotBuiltView
 
 MODES = ("offline_only", "standard", "online_assisted", "sensitive")
@@ -42,10 +42,6 @@ class DenyRequest(StrictSerializer):
 
     step_ids = serializers.ListField(child=Text(max_length=64), required=False)
     deny_all = Flag(required=False)
-
-
-class NoFields(StrictSerializer):
-    """An empty object."""
 
 
 class ListQuery(StrictSerializer):

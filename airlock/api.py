@@ -3,7 +3,7 @@
 from rest_framework import serializers
 
 from secai_site.kernel.auth.scopes import Scope
-from secai_site.kernel.http.serializers import StrictSerializer, Text
+from secai_site.kernel.http.serializers import NoFields, StrictSerializer, Text
 from secai_site.kernel.http.views import NotBuiltView
 
 
@@ -14,10 +14,6 @@ class ProxyRequest(StrictSerializer):
     method = Text(max_length=16, required=False, default="GET")
     headers = serializers.DictField(child=Text(max_length=8192, allow_blank=True), required=False)
     body = serializers.JSONField(required=False, allow_null=True)
-
-
-class NoFields(StrictSerializer):
-    """An empty object."""
 
 
 class AirlockView(NotBuiltView):

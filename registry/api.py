@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from registry import selectors, services
 from registry.integrity import verify_all
 from registry.jobs import unload
-from registry.serializers import NoFields, PromoteRequest, SubmitRequest
+from registry.serializers import PromoteRequest, SubmitRequest
 from secai_site.kernel.auth.scopes import Scope
 from secai_site.kernel.errors import Conflict
 from secai_site.kernel.http.views import ServiceView
@@ -35,6 +35,8 @@ class RegistryView(ServiceView):
 
 
 class ModelList(RegistryView):
+    answers_list = True
+
     def get(self, request: Request) -> Response:
         """All promoted models, a bare array."""
         records = selectors.all_models()
@@ -73,10 +75,11 @@ def loaded_name() -> str | None:
 
 class Promote(RegistryView):
     body_limit = settings.DECISION_BODY_LIMIT
+    forms = {"POST": PromoteRequest}
 
     def post(self, request: Request) -> Response:
         """Promote a quarantined file whose scan passed."""
-        body = self.read(PromoteRequest)
+        body = self.body()
         artifact = services.promote_path(kind=body.pop("format"), actor=self.caller.name, **body)
         return Response(selectors.model_record(artifact))
 
@@ -84,7 +87,7 @@ class Promote(RegistryView):
 class VerifyManifest(RegistryView):
     def post(self, request: Request) -> HttpResponseBase:
         """Hash all models again: at once, as an event stream, or as a job with `?async=true`."""
-        self.read(NoFields)
+        self.body()
         name = request.query_params.get("name")
         if name is not None:
             name = selectors.find_model(name).name
@@ -127,13 +130,16 @@ def _unload_failed(report: dict[str, Any]) -> None:
 
 
 class QuarantineList(RegistryView):
+    forms = {"POST": SubmitRequest}
+    answers_list = True
+
     def get(self, request: Request) -> Response:
         """Files in quarantine, newest first, with each stage's verdict."""
         return Response(selectors.open_items())
 
     def post(self, request: Request) -> Response:
         """Take a file from the incoming folder into quarantine."""
-        item = services.submit(actor=self.caller.name, **self.read(SubmitRequest))
+        item = services.submit(actor=self.caller.name, **self.body())
         return Response(selectors.item_record(item), status=201)
 
 
@@ -151,7 +157,7 @@ class QuarantineDetail(RegistryView):
 class QuarantineRescan(RegistryView):
     def post(self, request: Request, item_id: UUID) -> Response:
         """Scan it again."""
-        self.read(NoFields)
+        self.body()
         item = services.rescan(item=selectors.find_item(str(item_id)), actor=self.caller.name)
         return Response(selectors.item_record(item))
 
@@ -159,7 +165,7 @@ class QuarantineRescan(RegistryView):
 class QuarantinePromote(RegistryView):
     def post(self, request: Request, item_id: UUID) -> Response:
         """Promote it, when it passed and is held for the operator."""
-        self.read(NoFields)
+        self.body()
         item = selectors.find_item(str(item_id))
         artifact = services.promote_item(item=item, actor=self.caller.name)
         return Response(selectors.model_record(artifact))

@@ -24,7 +24,3 @@ class SubmitRequest(StrictSerializer):
     name = Text(max_length=128, allow_blank=True)
     filename = Text(max_length=255, allow_blank=True)
     source = Text(max_length=500)  # type: ignore[assignment]
-
-
-class NoFields(StrictSerializer):
-    """An empty object."""

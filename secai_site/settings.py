@@ -47,6 +47,8 @@ BEHIND_TLS = PUBLIC_URL.startswith("https://")
 if BEHIND_TLS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = 31_536_000
+# The proxy in front redirects to HTTPS (W008) and answers for its own domain's HSTS policy (W005, W021).
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
 
 SESSION_ENGINE = "secai_site.kernel.auth.sessions"
@@ -206,7 +208,7 @@ REST_FRAMEWORK = {
         "secai_site.kernel.http.renderers.BrowsableRenderer",
     ],
     "EXCEPTION_HANDLER": "secai_site.kernel.http.errors.render",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "secai_site.kernel.http.schema.DeclaredSchema",
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "secai_site.kernel.http.renderers.LenientNegotiation",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "URL_FORMAT_OVERRIDE": None,
@@ -219,6 +221,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [],
 }
 
 # --- language, time, files ---------------------------------------------------------------------------

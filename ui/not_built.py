@@ -4,12 +4,8 @@ from django.urls import URLPattern, path
 from rest_framework import serializers
 
 from secai_site.kernel.auth.scopes import Scope
-from secai_site.kernel.http.serializers import StrictSerializer, Text, Whole
+from secai_site.kernel.http.serializers import NoFields, StrictSerializer, Text, Whole
 from secai_site.kernel.http.views import NotBuiltView
-
-
-class NoFields(StrictSerializer):
-    """An empty object."""
 
 
 class DownloadRequest(StrictSerializer):

@@ -8,7 +8,9 @@ from secai_site import env
 from secai_site.env import ConfigurationError
 
 
-def test_text_comes_from_the_variable_before_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_text_comes_from_the_variable_before_its_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "secret").write_text("from the file\n")
     monkeypatch.setenv("A_FILE", str(tmp_path / "secret"))
     assert env.text("A") == "from the file"
@@ -27,7 +29,9 @@ def test_an_unreadable_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         env.text("A")
 
 
-@pytest.mark.parametrize(("value", "expected"), [("1", True), ("Yes", True), ("on", True), ("0", False), ("", False)])
+@pytest.mark.parametrize(
+    ("value", "expected"), [("1", True), ("Yes", True), ("on", True), ("0", False), ("", False)]
+)
 def test_flag_knows_the_usual_words(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
     monkeypatch.setenv("A", value)
     assert env.flag("A", default=not expected) is expected
@@ -40,7 +44,9 @@ def test_flag_guesses_nothing(monkeypatch: pytest.MonkeyPatch, value: str) -> No
         env.flag("A")
 
 
-@pytest.mark.parametrize(("value", "good"), [("1", True), ("9", True), ("0", False), ("10", False), ("x", False)])
+@pytest.mark.parametrize(
+    ("value", "good"), [("1", True), ("9", True), ("0", False), ("10", False), ("x", False)]
+)
 def test_number_has_bounds(monkeypatch: pytest.MonkeyPatch, value: str, good: bool) -> None:
     monkeypatch.setenv("A", value)
     if good:

@@ -19,7 +19,9 @@ from ui.chat.models import Conversation, Message, MessageState
 BOUNDARY = "a-boundary-of-the-tests"
 
 
-def promoted(name: str = "tiny", *, data: bytes | None = None, chat: bool = True, format: str = "gguf") -> Artifact:
+def promoted(
+    name: str = "tiny", *, data: bytes | None = None, chat: bool = True, format: str = "gguf"
+) -> Artifact:
     """A model in the registry, its bytes in the store."""
     data = name.encode() * 64 if data is None else data
     digest = hashlib.sha256(data).hexdigest()

@@ -20,7 +20,9 @@ class ListenerClient(Client):
 
     def __init__(self, listener: str = "ui", *, key: str | None = None, **headers: str) -> None:
         host = {"SERVER_NAME": "localhost", "SERVER_PORT": str(LISTENERS[listener].port)}
-        super().__init__(enforce_csrf_checks=True, raise_request_exception=False, **{LISTENER_KEY: listener}, **host)
+        super().__init__(
+            enforce_csrf_checks=True, raise_request_exception=False, **{LISTENER_KEY: listener}, **host
+        )
         self.listener = listener
         if key is not None:
             self.defaults["HTTP_AUTHORIZATION"] = f"Bearer {key}"

@@ -23,7 +23,12 @@ def _prepare() -> None:
     database = os.environ.get("SECAI_TEST_DATABASE_URL")
     for name in [name for name in os.environ if name.startswith("SECAI_")]:
         del os.environ[name]
-    os.environ |= {"SECAI_HOME": str(HOME), "SECAI_ENGINE": "echo", "SECAI_DEMO_MODEL": "0", "SECAI_LOG_LEVEL": "INFO"}
+    os.environ |= {
+        "SECAI_HOME": str(HOME),
+        "SECAI_ENGINE": "echo",
+        "SECAI_DEMO_MODEL": "0",
+        "SECAI_LOG_LEVEL": "INFO",
+    }
     if database:
         os.environ["SECAI_DATABASE_URL"] = database
 

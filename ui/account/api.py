@@ -43,13 +43,16 @@ class KeyRequest(StrictSerializer):
 
 
 class KeyList(AccountView):
+    forms = {"POST": KeyRequest}
+    answers_list = True
+
     def get(self, request: Request) -> Response:
         """One's keys, without their secrets."""
         return Response([key_json(key) for key in self.person.api_keys.all()])
 
     def post(self, request: Request) -> Response:
         """Make a key; it is shown this once."""
-        body = self.read(KeyRequest)
+        body = self.body()
         days = body.get("expires_in_days")
         key, shown = keys.create_key(
             owner=self.person, name=body["name"], scopes=body["scopes"],
@@ -75,6 +78,8 @@ def key_json(key: ApiKey) -> dict[str, Any]:
 
 
 class SessionList(AccountView):
+    answers_list = True
+
     def get(self, request: Request) -> Response:
         """Where one is signed in."""
         rows = Session.objects.filter(user=self.person, expire_date__gt=timezone.now()).order_by(

@@ -12,7 +12,6 @@ from registry.contract import Registry
 from secai_site.kernel import ports
 from secai_site.kernel.auth.scopes import Scope
 from secai_site.kernel.errors import Conflict, NotFound
-from secai_site.kernel.http.serializers import StrictSerializer
 from secai_site.kernel.http.uploads import SCOPE_KEY, NotMultipart, ReceivedFile
 from secai_site.kernel.http.views import ServiceView
 from secai_site.kernel.inference.protocol import Engine
@@ -39,6 +38,8 @@ class ModelsView(ServiceView):
 
 
 class ModelList(ModelsView):
+    answers_list = True
+
     def get(self, request: Request) -> Response:
         """Registry and quarantine, with status and progress."""
         return Response(all_models())
@@ -83,7 +84,7 @@ class Load(ModelsView):
 
     def post(self, request: Request, name: str) -> Response:
         """Bring a model into memory; it is checked byte for byte first."""
-        self.read(StrictSerializer)
+        self.body()
         loaded = async_to_sync(ports.get(Engine).load)(model_file(choose_model(name)))
         return Response(
             {"name": loaded.name, "context_length": loaded.context_length, "load_ms": loaded.load_ms}
@@ -93,7 +94,7 @@ class Load(ModelsView):
 class Unload(ModelsView):
     def post(self, request: Request, name: str) -> Response:
         """Free the model's memory; answers that it is writing end as cancelled."""
-        self.read(StrictSerializer)
+        self.body()
         status = async_to_sync(ports.get(Engine).status)()
         if status.model != name:
             raise Conflict(f"“{name}” is not loaded.", code="model.not_loaded")
@@ -121,7 +122,7 @@ class ModelDetail(ModelsView):
 class VerifyManifest(ModelsView):
     def post(self, request: Request) -> Response:
         """Hash all models again and say which are still what they were."""
-        self.read(StrictSerializer)
+        self.body()
         return Response(self.registry.verify(by=self.by))
 
 
@@ -135,12 +136,12 @@ class QuarantineDetail(ModelsView):
 class QuarantineRescan(ModelsView):
     def post(self, request: Request, item_id: UUID) -> Response:
         """Scan a refused or held file again."""
-        self.read(StrictSerializer)
+        self.body()
         return Response(self.registry.rescan(str(item_id), by=self.by))
 
 
 class QuarantinePromote(ModelsView):
     def post(self, request: Request, item_id: UUID) -> Response:
         """Promote a file that passed and is held."""
-        self.read(StrictSerializer)
+        self.body()
         return Response(self.registry.promote_item(str(item_id), by=self.by))

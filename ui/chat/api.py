@@ -14,7 +14,6 @@ from rest_framework.response import Response
 from secai_site.kernel import ports
 from secai_site.kernel.auth.scopes import Scope
 from secai_site.kernel.errors import ServiceError
-from secai_site.kernel.http.serializers import StrictSerializer
 from secai_site.kernel.http.views import ServiceView
 from secai_site.kernel.inference.protocol import Delta, Done, Engine, Failed, GenerationRequest, Sampling
 from ui.chat import selectors, services, turns
@@ -51,10 +50,11 @@ def stream_of(events: AsyncIterator[str]) -> StreamingHttpResponse:
 
 class Chat(ChatView):
     rate = "chat"
+    forms = {"POST": ChatRequest}
 
     def post(self, request: Request) -> HttpResponseBase:
         """Ask; the answer comes complete, or as server-sent events. It goes on when the connection breaks."""
-        body = _one_question(self.read(ChatRequest))
+        body = _one_question(self.body())
         prepared = turns.ask(self.caller, body, conversation_id=body.get("conversation_id"), loaded=None)
         if wants_stream(request, body):
             generation = async_to_sync(_start)(prepared.request, self.caller)
@@ -108,10 +108,11 @@ async def _chat_events(turn: services.Turn, generation: Generation) -> AsyncIter
 
 class Generate(ChatView):
     rate = "chat"
+    forms = {"POST": GenerateRequest}
 
     def post(self, request: Request) -> HttpResponseBase:
         """Complete a text. Nothing is kept; a broken connection ends it."""
-        body = self.read(GenerateRequest)
+        body = self.body()
         model = choose_model(body.get("model") or "")
         asked = GenerationRequest(
             id=f"generate:{uuid.uuid4()}",
@@ -166,11 +167,11 @@ def _ending(done: Done) -> dict[str, Any]:
 
 
 class ConversationList(ChatView):
+    query = ListQuery
+
     def get(self, request: Request) -> Response:
         """The caller's conversations, newest first: `?q=` searches, `?before=` turns the page."""
-        query = ListQuery(data=request.query_params.dict())
-        query.is_valid(raise_exception=True)
-        asked = query.validated_data
+        asked = self.asked()
         rows, more = selectors.conversations_of(
             _person(self), query=asked.get("q", ""), folder=asked.get("folder"), before=asked.get("before"),
             limit=asked["limit"],
@@ -179,6 +180,8 @@ class ConversationList(ChatView):
 
 
 class ConversationDetail(ChatView):
+    forms = {"PATCH": ConversationChanges}
+
     def get(self, request: Request, conversation_id: UUID) -> Response:
         """One conversation with its whole tree of messages."""
         found = services.own_conversation(_person(self), conversation_id)
@@ -188,7 +191,7 @@ class ConversationDetail(ChatView):
         """Rename, pin, file, set the system prompt or the message that is looked at."""
         found = services.own_conversation(_person(self), conversation_id)
         changed = services.change_conversation(
-            conversation=found, changes=self.read(ConversationChanges), actor=self.caller.name
+            conversation=found, changes=self.body(), actor=self.caller.name
         )
         return Response(selectors.conversation_json(changed))
 
@@ -202,7 +205,7 @@ class ConversationDetail(ChatView):
 class ConversationRestore(ChatView):
     def post(self, request: Request, conversation_id: UUID) -> Response:
         """Take it out of the trash."""
-        self.read(StrictSerializer)
+        self.body()
         found = services.own_conversation(_person(self), conversation_id, deleted=True)
         services.restore_conversation(conversation=found, actor=self.caller.name)
         return Response(selectors.conversation_json(found))

@@ -60,12 +60,13 @@ class GpuRequest(StrictSerializer):
 
 
 class Gpu(ServiceView):
+    forms = {"POST": GpuRequest}
     read_scope = Scope.READ
     write_scope = Scope.READ
 
     def post(self, request: Request) -> Response:
         """What graphics processor there is."""
-        body = self.read(GpuRequest)
+        body = self.body()
         if "enabled" in body:
             raise NotBuilt(
                 "Switching the GPU on and off is not built into this version yet. Nothing was done."

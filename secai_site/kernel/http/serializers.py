@@ -19,6 +19,10 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+class NoFields(StrictSerializer):
+    """An empty object, or no body at all."""
+
+
 class Text(serializers.CharField):
     """A JSON string and nothing that could be turned into one."""
 

@@ -1,10 +1,11 @@
 """What the views of all services share."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import OperationalError, connection
-from rest_framework.permissions import AllowAny
+from rest_framework.permissions import SAFE_METHODS, AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -15,11 +16,21 @@ from secai_site.kernel.auth.principal import Principal
 from secai_site.kernel.auth.scopes import Scope
 from secai_site.kernel.errors import InvalidRequest, ServiceError
 from secai_site.kernel.http.middleware import listener_of
+from secai_site.kernel.http.serializers import NoFields
+
+Form = type[BaseSerializer[Any]]
 
 
 class ServiceView(APIView):
-    """A view of the HTTP API. Name the scopes; without a `write_scope` only `admin` may change anything."""
+    """A view of the HTTP API.
 
+    Name the scopes: without a `write_scope` only `admin` may change anything. `forms` says by method what body
+    the view reads, `query` what its GET reads from the URL; the OpenAPI document shows the same.
+    """
+
+    forms: ClassVar[Mapping[str, Form]] = {}
+    query: ClassVar[Form | None] = None
+    answers_list: ClassVar[bool] = False
     read_scope: ClassVar[Scope | None] = Scope.READ
     write_scope: ClassVar[Scope | None] = None
     rate: ClassVar[str] = "write"
@@ -30,15 +41,23 @@ class ServiceView(APIView):
         """Who is calling."""
         return principal_of(self.request)
 
-    def read(self, serializer: type[BaseSerializer[Any]]) -> dict[str, Any]:
+    def body(self) -> dict[str, Any]:
         """The validated body; raises `InvalidRequest` for one that is no JSON object."""
         data = self.request.data
-        if not isinstance(data, dict) and self.request.content_type == "application/json":
+        if not isinstance(data, dict):
             raise InvalidRequest("Send one JSON object.", code="json.object")
-        form = serializer(data=data)
-        form.is_valid(raise_exception=True)
-        validated: dict[str, Any] = form.validated_data
-        return validated
+        return _validated(self.forms.get(self.request.method or "", NoFields), data)
+
+    def asked(self) -> dict[str, Any]:
+        """The validated query of the URL."""
+        return _validated(self.query or NoFields, self.request.query_params.dict())
+
+
+def _validated(form: Form, data: dict[str, Any]) -> dict[str, Any]:
+    filled = form(data=data)
+    filled.is_valid(raise_exception=True)
+    validated: dict[str, Any] = filled.validated_data
+    return validated
 
 
 class NotBuilt(ServiceError):
@@ -52,15 +71,12 @@ class NotBuiltView(ServiceView):
     """A route whose work is not built yet: authenticates, validates, then says so. Never a made-up result."""
 
     part: ClassVar[str] = "This part"
-    forms: ClassVar[dict[str, type[BaseSerializer[Any]]]] = {}
-    query: ClassVar[type[BaseSerializer[Any]] | None] = None
 
     def _answer(self, request: Request, **_parameters: Any) -> Response:
-        if self.query is not None:
-            self.query(data=request.query_params.dict()).is_valid(raise_exception=True)
-        form = self.forms.get(request.method or "")
-        if form is not None:
-            self.read(form)
+        if request.method not in SAFE_METHODS:
+            self.body()
+        elif self.query is not None:
+            self.asked()
         raise NotBuilt(f"{self.part} is not built into this version yet. Nothing was done.")
 
     get = post = put = delete = _answer
