@@ -1,14 +1,13 @@
 """The registry's HTTP API."""
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Iterator
-from queue import Queue
-from threading import Thread
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
 from django.db import connection
 from django.http import HttpResponseBase, StreamingHttpResponse
@@ -19,11 +18,13 @@ from registry import selectors, services
 from registry.integrity import verify_all
 from registry.jobs import unload
 from registry.serializers import PromoteRequest, SubmitRequest
+from secai_site.kernel import ports
 from secai_site.kernel.auth.scopes import Scope
-from secai_site.kernel.errors import Conflict
+from secai_site.kernel.errors import Conflict, ServiceError
+from secai_site.kernel.http.errors import as_service_error
 from secai_site.kernel.http.views import ServiceView
-from secai_site.kernel.inference.client import EngineClient
 from secai_site.kernel.inference.errors import EngineDown
+from secai_site.kernel.inference.protocol import Engine
 from secai_site.kernel.jobs.queue import enqueue
 
 
@@ -68,7 +69,7 @@ class ModelDetail(RegistryView):
 def loaded_name() -> str | None:
     """The model in the engine's memory; None when the engine is down, for then nothing is loaded."""
     try:
-        return async_to_sync(EngineClient(settings.ENGINE_SOCKET).status)().model
+        return async_to_sync(ports.get(Engine).status)().model
     except EngineDown:
         return None
 
@@ -103,24 +104,34 @@ class VerifyManifest(RegistryView):
         return Response(report)
 
 
-def _events(name: str | None) -> Iterator[str]:
-    """`data: {"progress", "model"}` while it hashes, then `event: done` with the report."""
-    told: Queue[tuple[float, str] | dict[str, Any]] = Queue()
+async def _events(name: str | None) -> AsyncIterator[str]:
+    """`data: {"progress", "model"}` while it hashes, then `event: done` with the report, or `event: error`."""
+    told: asyncio.Queue[tuple[float, str] | None] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
 
-    def work() -> None:
+    def tell(fraction: float, model: str) -> None:
+        loop.call_soon_threadsafe(told.put_nowait, (fraction, model))
+
+    def work() -> dict[str, Any]:
         try:
-            told.put(verify_all(lambda fraction, model: told.put((fraction, model)), name=name))
+            report = verify_all(tell, name=name)
+            _unload_failed(report)
+            return report
         finally:
             connection.close()
 
-    Thread(target=work, daemon=True).start()
+    working = asyncio.ensure_future(sync_to_async(work, thread_sensitive=False)())
+    working.add_done_callback(lambda _work: told.put_nowait(None))
     last = -1
-    while isinstance(item := told.get(), tuple):
+    while (item := await told.get()) is not None:
         if int(item[0] * 100) > last:
             last = int(item[0] * 100)
             yield f"data: {json.dumps({'progress': round(item[0], 3), 'model': item[1]})}\n\n"
-    _unload_failed(item)
-    yield f"event: done\ndata: {json.dumps(item)}\n\n"
+    try:
+        yield f"event: done\ndata: {json.dumps(await working)}\n\n"
+    except Exception as error:
+        known = as_service_error(error) or ServiceError("It failed; see the log.", code="internal", status=500)
+        yield f"event: error\ndata: {json.dumps(known.body())}\n\n"
 
 
 def _unload_failed(report: dict[str, Any]) -> None:

@@ -6,6 +6,9 @@ from urllib.parse import quote
 from registry.contract import ModelRecord, QuarantineRecord
 from secai_site.kernel.http.peer import Peer
 
+# Calls that hash whole models wait for a slow disk to deliver hundreds of gigabytes.
+HASHING_S = 3600.0
+
 
 class RegistryClient:
     """Implements `Registry` for one caller."""
@@ -27,7 +30,9 @@ class RegistryClient:
 
     def submit(self, *, path: str, name: str, filename: str, source: str, by: int | None) -> QuarantineRecord:
         body = {"path": path, "name": name, "filename": filename, "source": source}
-        made: QuarantineRecord = self._peer.call("POST", "/v1/quarantine", json=body, on_behalf_of=by)
+        made: QuarantineRecord = self._peer.call(
+            "POST", "/v1/quarantine", json=body, on_behalf_of=by, patience=HASHING_S
+        )
         return made
 
     def rescan(self, item_id: str, *, by: int | None) -> QuarantineRecord:
@@ -52,6 +57,6 @@ class RegistryClient:
     def verify(self, *, by: int | None, name: str | None = None) -> dict[str, Any]:
         params = {"name": name} if name else None
         report: dict[str, Any] = self._peer.call(
-            "POST", "/v1/model/verify-manifest", json={}, params=params, on_behalf_of=by
+            "POST", "/v1/model/verify-manifest", json={}, params=params, on_behalf_of=by, patience=HASHING_S
         )
         return report

@@ -9,8 +9,9 @@ from registry import services
 from registry.integrity import verify_all
 from registry.lifecycle import ItemStatus
 from registry.models import QuarantineItem
-from secai_site.kernel.inference.client import EngineClient
+from secai_site.kernel import ports
 from secai_site.kernel.inference.errors import EngineDown
+from secai_site.kernel.inference.protocol import Engine
 from secai_site.kernel.jobs.queue import job
 from secai_site.kernel.jobs.worker import JobContext
 
@@ -50,6 +51,6 @@ def sweep(_context: JobContext) -> dict[str, Any]:
 def unload(name: str) -> None:
     """Take a model out of the engine's memory; an engine that is down has nothing in memory."""
     try:
-        async_to_sync(EngineClient(settings.ENGINE_SOCKET).unload)(name)
+        async_to_sync(ports.get(Engine).unload)(name)
     except EngineDown:
         return

@@ -21,9 +21,10 @@ from registry.lifecycle import LETS_THROUGH, MOVES, STAGES, ItemStatus, Verdict
 from registry.models import Artifact, QuarantineItem
 from registry.record import promotion_record
 from secai_site.kernel.audit.log import record, record_refusal
-from secai_site.kernel.errors import Conflict, InvalidRequest
+from secai_site.kernel.errors import Conflict, InvalidRequest, ServiceError
 from secai_site.kernel.files import open_below, publish, sha256_of, sync_folder
-from secai_site.kernel.jobs.queue import enqueue
+from secai_site.kernel.jobs.models import Job
+from secai_site.kernel.jobs.queue import UNFINISHED, enqueue
 
 log = logging.getLogger(__name__)
 
@@ -104,15 +105,18 @@ def _move(item: QuarantineItem, to: ItemStatus, *, actor: str, reason: str = "",
     item.status, item.reason = to.value, reason
 
 
-@transaction.atomic
+def _require_idle(item: QuarantineItem) -> None:
+    """A scan is busy with the file only while its job is not over; one that was given up must not block it."""
+    scans = Job.objects.filter(kind="registry.scan", subject=str(item.pk), state__in=UNFINISHED)
+    if item.status == ItemStatus.SCANNING and scans.exists():
+        raise Conflict("This file is being scanned; wait until the scan has ended.", code="quarantine.state")
+
+
+@transaction.atomic(durable=True)
 def rescan(*, item: QuarantineItem, actor: str) -> QuarantineItem:
-    """Queue another scan of a refused or held file."""
-    if item.status not in (ItemStatus.REFUSED, ItemStatus.HELD):
-        raise Conflict(f"This file is {item.status}; only refused and held files can be scanned again.")
-    QuarantineItem.objects.filter(pk=item.pk, status=item.status).update(
-        status=ItemStatus.WAITING.value, reason="", updated_at=timezone.now()
-    )
-    item.status, item.reason = ItemStatus.WAITING.value, ""
+    """Queue another scan of a file that no scan is busy with."""
+    _require_idle(item)
+    _move(item, ItemStatus.WAITING, actor=actor)
     enqueue("registry.scan", subject=str(item.pk), item_id=str(item.pk))
     record("registry.file:rescan", actor=actor, target=f"quarantine:{item.pk}")
     return item
@@ -120,8 +124,7 @@ def rescan(*, item: QuarantineItem, actor: str) -> QuarantineItem:
 
 def drop(*, item: QuarantineItem, actor: str) -> None:
     """Delete a file from quarantine: the row first, then its bytes."""
-    if item.status == ItemStatus.SCANNING:
-        raise Conflict("This file is being scanned; wait until the scan has ended.", code="quarantine.state")
+    _require_idle(item)
     with transaction.atomic(durable=True):
         QuarantineItem.objects.filter(pk=item.pk).delete()
         record(
@@ -176,8 +179,21 @@ def _require_passed(item: QuarantineItem) -> None:
 
 def _into_store(descriptor: int, item: QuarantineItem, target: Path) -> None:
     if target.exists() and not os.path.samestat(os.stat(target), os.fstat(descriptor)):
-        return  # the same digest is in the store already, under another name
+        _require_intact(target, item.sha256)  # it is in the store already, under another name
+        return
     publish(descriptor, item.file, target)
+
+
+def _require_intact(stored: Path, sha256: str) -> None:
+    descriptor = open_below(settings.MODELS_DIR, str(stored))
+    try:
+        if sha256_of(descriptor) != sha256:
+            raise Conflict(
+                "The same model is in the store under another name, but its file has changed. Delete that one first.",
+                code="promote.store_damaged",
+            )
+    finally:
+        os.close(descriptor)
 
 
 def _new_artifact(item: QuarantineItem, name: str, target: Path, actor: str) -> Artifact:
@@ -212,8 +228,16 @@ def promote_path(
     """POST /v1/promote: find the scanned file that `path` leads to, and promote it.
 
     What the client says is only compared with the opened bytes. Raises `InvalidRequest` with a code of its own
-    for each disagreement.
+    for each disagreement; each refusal is recorded.
     """
+    try:
+        return _promote_path(name=name, path=path, sha256=sha256, kind=kind, source=source, actor=actor)
+    except ServiceError as error:
+        record_refusal("registry.model:promoted", actor=actor, target=f"model:{name}", code=error.error_code)
+        raise
+
+
+def _promote_path(*, name: str, path: str, sha256: str, kind: str, source: str, actor: str) -> Artifact:
     names.checked(name)
     descriptor = open_below(settings.QUARANTINE_DIR, _quarantine_path(path))
     try:
@@ -221,9 +245,6 @@ def promote_path(
     finally:
         os.close(descriptor)
     if actual != sha256:
-        record_refusal(
-            "registry.model:promoted", actor=actor, target=f"model:{name}", code="promote.mismatch"
-        )
         raise InvalidRequest(
             "The SHA-256 that was sent is not the file's.",
             code="promote.mismatch",

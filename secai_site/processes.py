@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from django.conf import settings
 
+from secai_site.confinement import confine
 from secai_site.listeners import LISTENERS, WORKERS
 
 
@@ -15,6 +16,7 @@ def listener(*names: str) -> None:
     """Serve listeners in this process."""
     from secai_site import server
 
+    confine(*names)
     server.run(names)
 
 
@@ -22,6 +24,7 @@ def jobs() -> None:
     """Run jobs in this process."""
     from secai_site.kernel.jobs.worker import Worker
 
+    confine("jobs")
     worker = Worker()
     signal.signal(signal.SIGTERM, lambda _number, _frame: worker.stop())
     signal.signal(signal.SIGINT, lambda _number, _frame: worker.stop())
@@ -36,6 +39,7 @@ def engine() -> None:
         "--threads", str(settings.ENGINE_THREADS), "--context", str(settings.ENGINE_CONTEXT),
         "--slots", str(settings.ENGINE_SLOTS),
     ]  # fmt: skip
+    confine("engine")
     kept = {
         name: os.environ[name] for name in ("PATH", "LANG", "HOME", "GOMP_SPINCOUNT") if name in os.environ
     }

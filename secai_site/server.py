@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from daphne.server import Server  # isort: skip - installs the reactor before anything else of Twisted
+from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.ws_protocol import WebSocketFactory
 from django.conf import settings
@@ -25,7 +26,7 @@ from secai_site.asgi import application_for
 from secai_site.kernel.errors import ServiceError
 from secai_site.kernel.http.errors import as_service_error
 from secai_site.kernel.http.parsers import BodyTooLarge
-from secai_site.kernel.http.uploads import SCOPE_KEY, IncomingUpload
+from secai_site.kernel.http.uploads import SCOPE_KEY, IncomingUpload, ReceivedFile
 from secai_site.listeners import LISTENERS
 from secai_site.processes import recover_answers
 
@@ -41,7 +42,7 @@ class Request(WebRequest):  # type: ignore[misc]
 
     upload: IncomingUpload | None = None
     refusal: ServiceError | None = None
-    received = None
+    received: ReceivedFile | None = None
     _read = 0
     _waiting: list[bytes] | None = None
     _complete: Callable[[], None] | None = None
@@ -94,6 +95,12 @@ class Request(WebRequest):  # type: ignore[misc]
         if self.upload is not None and self.received is None:
             self.upload.abort()
         super().connectionLost(reason)
+
+    def finish(self) -> None:
+        """The answer is out: an upload that no view took is not kept."""
+        if self.received is not None:
+            self.received.path.unlink(missing_ok=True)
+        super().finish()
 
     # --- uploads ---
 
@@ -191,6 +198,8 @@ class ListenerServer(Server):  # type: ignore[misc]
             openHandshakeTimeout=self.websocket_handshake_timeout,
             maxMessagePayloadSize=WEBSOCKET_MESSAGE_LIMIT,
             maxFramePayloadSize=WEBSOCKET_MESSAGE_LIMIT,
+            # the frame around a few words is larger than the words, and nearly the same each time
+            perMessageCompressionAccept=accept_compression,
         )
         reactor.callLater(1, self.application_checker)
         reactor.callLater(2, self.timeout_checker)
@@ -205,6 +214,14 @@ class ListenerServer(Server):  # type: ignore[misc]
         for protocol in [p for p, d in self.connections.items() if "application_instance" not in d]:
             del self.connections[protocol]
         return super().kill_all_applications()
+
+
+def accept_compression(offers: list[Any]) -> PerMessageDeflateOfferAccept | None:
+    """Compress where the browser offers it; what it sends stays bounded after decompression."""
+    for offer in offers:
+        if isinstance(offer, PerMessageDeflateOffer):
+            return PerMessageDeflateOfferAccept(offer, max_message_size=WEBSOCKET_MESSAGE_LIMIT)
+    return None
 
 
 def endpoints_of(name: str) -> list[str]:

@@ -8,6 +8,8 @@ import dj_database_url
 from csp.constants import NONE, SELF
 
 from secai_site.kernel import env, secrets
+from secai_site.listeners import CALLERS
+from secai_site.listeners import CALLERS
 
 VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -26,6 +28,7 @@ QUARANTINE_DIR = SECAI_HOME / "quarantine"
 RUN_DIR = SECAI_HOME / "run"
 TOKENS_DIR = RUN_DIR / "tokens"
 ENGINE_SOCKET = RUN_DIR / "engine.sock"
+SERVICE_CALLERS = CALLERS
 AUDIT_HEAD = SECAI_HOME / "audit-head.json"
 FILE_UPLOAD_TEMP_DIR = str(SECAI_HOME / "tmp")
 
@@ -116,8 +119,8 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "secai_site.kernel.http.middleware.HeadersMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
     "secai_site.kernel.http.middleware.OriginMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "secai_site.kernel.auth.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -19,7 +19,8 @@ class ConversationAdmin(ReadOnlyAdmin):
     fields = ("id", "owner", "model", "created_at", "updated_at", "deleted_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
-        return super().get_queryset(request).annotate(messages_in_it=Count("messages"))
+        rows: QuerySet[Conversation] = super().get_queryset(request)
+        return rows.annotate(messages_in_it=Count("messages"))
 
     @admin.display(description="messages")
     def message_count(self, row: Conversation) -> int:

@@ -1,10 +1,9 @@
 """Routes of port 8480 whose work later versions bring: guarded and validated, and honest about it."""
 
 from django.urls import URLPattern, path
-from rest_framework import serializers
 
 from secai_site.kernel.auth.scopes import Scope
-from secai_site.kernel.http.serializers import NoFields, StrictSerializer, Text, Whole
+from secai_site.kernel.http.serializers import Flag, NoFields, StrictSerializer, Text, Whole
 from secai_site.kernel.http.views import NotBuiltView
 
 
@@ -26,7 +25,7 @@ class PanicRequest(StrictSerializer):
 
     level = Whole(min_value=1, max_value=3, required=False, default=1)
     passphrase = Text(max_length=1024, required=False, trim_whitespace=False)
-    drill = serializers.BooleanField(required=False)
+    drill = Flag(required=False)
 
 
 class Vault(NotBuiltView):

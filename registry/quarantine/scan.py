@@ -33,7 +33,11 @@ def scan(item: QuarantineItem, context: JobContext) -> bool:
     """Take `item` through all stages and leave it held or refused; True when every stage let it through."""
     move_item(item, ItemStatus.SCANNING, actor="service:jobs")
     _reset(item)
-    descriptor = open_below(settings.QUARANTINE_DIR, f"{item.pk}/artifact")
+    try:
+        descriptor = open_below(settings.QUARANTINE_DIR, f"{item.pk}/artifact")
+    except ServiceError as error:
+        move_item(item, ItemStatus.REFUSED, actor="service:jobs", reason=f"It cannot be read: {error.message}")
+        return False
     try:
         subject = Subject(
             descriptor, item.file, settings.QUARANTINE_DIR, item.name, item.filename, item.source, item.sha256,

@@ -31,7 +31,9 @@ def main() -> int:
         start(programs, folder, account)
         user = account or pwd.getpwuid(os.getuid()).pw_name
         url = f"postgres://{user}@{quote(str(folder), safe='')}/postgres"
-        return subprocess.run(command, env={**os.environ, "SECAI_TEST_DATABASE_URL": url}, check=False).returncode
+        return subprocess.run(
+            command, env={**os.environ, "SECAI_TEST_DATABASE_URL": url}, check=False
+        ).returncode
     finally:
         run([programs / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop"], account)
         shutil.rmtree(folder, ignore_errors=True)
@@ -41,7 +43,9 @@ def start(programs: Path, folder: Path, account: str | None) -> None:
     """Make a cluster and start its server; raises when it does not come up."""
     run([programs / "initdb", "-D", folder / "data", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale", "C.UTF-8"],
         account)  # fmt: skip
-    options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off -c max_connections=60"
+    options = (
+        f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off -c max_connections=60"
+    )
     run([programs / "pg_ctl", "-D", folder / "data", "-l", folder / "log", "-o", options, "start"], account)
     deadline = time.monotonic() + 20
     while not (folder / ".s.PGSQL.5432").exists():

@@ -29,4 +29,6 @@ def chromium() -> str:
 
 def postgres_folder() -> str:
     """The folder with PostgreSQL's own programs."""
-    return require("postgresql", lambda: next(iter(sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True)), None))
+    return require(
+        "postgresql", lambda: next(iter(sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True)), None)
+    )

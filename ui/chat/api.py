@@ -1,8 +1,10 @@
 """Chat and conversations over HTTP."""
 
+import asyncio
+import contextlib
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +14,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from secai_site.kernel import ports
+from secai_site.kernel.auth.liveness import watch
+from secai_site.kernel.auth.principal import Principal
 from secai_site.kernel.auth.scopes import Scope
 from secai_site.kernel.errors import ServiceError
 from secai_site.kernel.http.views import ServiceView
@@ -121,37 +125,48 @@ class Generate(ChatView):
             sampling=Sampling(**{"max_tokens": 512, **sampling_of(body)}),
         )
         if wants_stream(request, body):
-            return stream_of(_text_events(asked))
-        return Response(async_to_sync(_whole_text)(asked))
+            return stream_of(_text_events(asked, self.caller))
+        return Response(async_to_sync(_whole_text)(asked, self.caller))
 
 
-async def _whole_text(asked: GenerationRequest) -> dict[str, Any]:
+@contextlib.contextmanager
+def _while_allowed(asked: GenerationRequest, caller: Principal) -> Iterator[None]:
+    """Cancel the generation when its caller loses the right to it."""
+    tasks: list[asyncio.Task[bool]] = []
+    loop = asyncio.get_running_loop()
+    with watch.over(caller, lambda: tasks.append(loop.create_task(ports.get(Engine).cancel(asked.id)))):
+        yield
+
+
+async def _whole_text(asked: GenerationRequest, caller: Principal) -> dict[str, Any]:
     pieces: list[str] = []
-    async for one in ports.get(Engine).generate(asked):
-        match one:
-            case Delta(text=text):
-                pieces.append(text)
-            case Failed():
-                raise one.to_error()
-            case Done():
-                return {"model": asked.model.name, "text": "".join(pieces), **_ending(one)}
+    with _while_allowed(asked, caller):
+        async for one in ports.get(Engine).generate(asked):
+            match one:
+                case Delta(text=text):
+                    pieces.append(text)
+                case Failed():
+                    raise one.to_error()
+                case Done():
+                    return {"model": asked.model.name, "text": "".join(pieces), **_ending(one)}
     raise ServiceError("The engine ended without a word.", code="engine.down", status=503)
 
 
-async def _text_events(asked: GenerationRequest) -> AsyncIterator[str]:
+async def _text_events(asked: GenerationRequest, caller: Principal) -> AsyncIterator[str]:
     ended = False
     engine = ports.get(Engine)
     try:
-        async for one in engine.generate(asked):
-            match one:
-                case Delta(seq=seq, text=text):
-                    yield event({"seq": seq, "text": text})
-                case Failed():
-                    ended = True
-                    yield event(one.to_error().body(), "error")
-                case Done():
-                    ended = True
-                    yield event({"model": asked.model.name, **_ending(one)}, "done")
+        with _while_allowed(asked, caller):
+            async for one in engine.generate(asked):
+                match one:
+                    case Delta(seq=seq, text=text):
+                        yield event({"seq": seq, "text": text})
+                    case Failed():
+                        ended = True
+                        yield event(one.to_error().body(), "error")
+                    case Done():
+                        ended = True
+                        yield event({"model": asked.model.name, **_ending(one)}, "done")
     except ServiceError as error:
         ended = True
         yield event(error.body(), "error")

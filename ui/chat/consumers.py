@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -15,6 +16,7 @@ from secai_site.kernel.errors import InvalidRequest, NotAllowed, ServiceError
 from secai_site.kernel.http.errors import as_service_error
 from secai_site.kernel.http.parsers import parse_json
 from secai_site.kernel.http.websocket import PRINCIPAL_KEY
+from secai_site.kernel.limits.rates import count
 from ui.chat import selectors, services, turns
 from ui.chat.generation import generations
 from ui.chat.models import MessageState
@@ -87,16 +89,14 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     # --- what the browser asks for ---
 
     async def _on_send(self, body: dict[str, Any]) -> None:
-        prepared = await in_thread(turns.ask)(
-            self.caller, body, conversation_id=self.conversation_id, loaded=None
-        )
-        await self._begin(prepared)
+        prepare = partial(turns.ask, conversation_id=self.conversation_id, loaded=None)
+        await self._begin(await self._prepared(prepare, body))
 
     async def _on_regenerate(self, body: dict[str, Any]) -> None:
-        await self._begin(await in_thread(turns.again)(self.caller, body))
+        await self._begin(await self._prepared(turns.again, body))
 
     async def _on_edit(self, body: dict[str, Any]) -> None:
-        await self._begin(await in_thread(turns.edit)(self.caller, body))
+        await self._begin(await self._prepared(turns.edit, body))
 
     async def _on_stop(self, body: dict[str, Any]) -> None:
         message = await in_thread(services.own_message)(self.caller.user, body["message_id"])
@@ -111,6 +111,11 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._follow(generation, body["seq"])
             return
         await self._tell(_settled(message, body["seq"]))
+
+    async def _prepared(self, prepare: Callable[..., turns.Prepared], body: dict[str, Any]) -> turns.Prepared:
+        await in_thread(count)(None, rate="chat", key=self.caller.rate_key)
+        prepared: turns.Prepared = await in_thread(prepare)(self.caller, body)
+        return prepared
 
     # --- what it is told ---
 
@@ -138,7 +143,12 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             raise InvalidRequest(f"At most {FOLLOW_LIMIT} answers are followed at once.", code="ws.follow")
         task = asyncio.get_running_loop().create_task(self._forward(generation, after_seq))
         self.following[generation.message_id] = task
-        task.add_done_callback(lambda _task: self.following.pop(generation.message_id, None))
+        task.add_done_callback(lambda ended: self._followed(generation.message_id, ended))
+
+    def _followed(self, message_id: str, task: asyncio.Task[None]) -> None:
+        """Forget a follower that has ended, and not the one that took its place."""
+        if self.following.get(message_id) is task:
+            del self.following[message_id]
 
     async def _forward(self, generation: Any, after_seq: int) -> None:
         async for frame in generation.follow(after_seq):

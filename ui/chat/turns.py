@@ -7,7 +7,6 @@ from uuid import UUID
 from secai_site.kernel.auth.principal import Principal
 from secai_site.kernel.errors import NotAllowed
 from secai_site.kernel.inference.protocol import GenerationRequest
-from secai_site.kernel.limits.rates import count
 from ui.chat import services
 from ui.chat.generation import choose_model, request_of
 from ui.chat.models import Conversation
@@ -69,7 +68,6 @@ def _owner(caller: Principal) -> Any:
         raise NotAllowed(
             "A conversation belongs to a person; this caller acts for none.", code="chat.no_owner"
         )
-    count(None, rate="chat", key=caller.rate_key)
     return caller.user
 
 

@@ -1,11 +1,16 @@
 """The security page: what protects the box now, computed from facts, and what does not exist yet."""
 
+from pathlib import Path
 from typing import Any
+
+from django.conf import settings
 
 from registry.contract import Registry
 from secai_site.kernel import ports
 from secai_site.kernel.errors import ServiceError
 from secai_site.kernel.jobs.models import Job, JobState
+from secai_site.kernel.sandbox.facts import Fact
+from secai_site.kernel.sandbox.facts import read as read_facts
 from ui.chat.selectors import moment
 
 
@@ -23,8 +28,7 @@ def posture() -> dict[str, Any]:
         "protections": [
             _quarantine(),
             _integrity(sound, integrity),
-            _row("network", True, "Nothing leaves this box.", "No service of this version opens a connection to the "
-                 "outside; downloads and web search come with the airlock."),
+            *_confinement(read_facts(Path(settings.RUN_DIR))),
             _row("audit", True, "Every change is in the audit log.", "Events are chained, so that a changed or missing "
                  "one is found.", "manage.py audit_verify reads the chain back."),
             _row("vault", False, "There is no vault in this version.", "Conversations lie unencrypted in the database. "
@@ -36,6 +40,28 @@ def posture() -> dict[str, Any]:
 
 def _row(name: str, active: bool, state: str, meaning: str, action: str | None = None) -> dict[str, Any]:
     return {"name": name, "active": active, "state": state, "meaning": meaning, "action": action}
+
+
+def _confinement(facts: list[Fact]) -> list[dict[str, Any]]:
+    """What the kernel enforces on the processes that run now."""
+    lacks = sorted({lack for fact in facts for lack in fact.lacks})
+    confined = bool(facts) and not lacks
+    upgrade = (
+        None if confined else "Run on a newer kernel (Linux 6.12 has all of it); manage.py doctor says more."
+    )
+    weak = "; ".join(lacks) or "no process has reported its confinement"
+    return [
+        _row(
+            "network", confined,
+            "Nothing leaves this box: the kernel refuses it." if confined else f"Not enforced by the kernel: {weak}.",
+            "No process may open a connection to the outside. Downloads and web search come with the airlock.", upgrade,
+        ),
+        _row(
+            "confinement", confined,
+            f"{len(facts)} processes are confined." if confined else f"Incomplete: {weak}.",
+            "Each process sees the files it needs and no others, and gains no rights.", upgrade,
+        ),
+    ]  # fmt: skip
 
 
 def _quarantine() -> dict[str, Any]:

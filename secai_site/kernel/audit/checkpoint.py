@@ -9,6 +9,7 @@ import fcntl
 import hmac
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +30,12 @@ class CheckpointForged(ValueError):
     """The checkpoint file is damaged or its seal is not ours."""
 
 
-def write(count: int, mac: str, key: bytes) -> None:
-    """Move the checkpoint on to `count`; never back, whichever process comes first."""
+def write(count: int, mac: str, key: bytes, continues: Callable[[Checkpoint], bool]) -> None:
+    """Move the checkpoint on to `count`; never back, whichever process comes first.
+
+    `continues` says whether the chain still holds the event that the checkpoint names. A restored old database
+    that has grown past the checkpoint does not, and then the checkpoint stays: it is the evidence.
+    """
     path = Path(settings.AUDIT_HEAD)
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -38,7 +43,7 @@ def write(count: int, mac: str, key: bytes) -> None:
             current = read(key)
         except CheckpointForged:
             return  # left as it is: audit_verify must see it
-        if current is not None and current.count >= count:
+        if current is not None and (current.count >= count or not continues(current)):
             return
         draft = path.with_suffix(".draft")
         draft.write_text(json.dumps({"count": count, "mac": mac, "seal": sign_head(key, count, mac)}))

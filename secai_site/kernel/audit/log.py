@@ -50,8 +50,14 @@ def _append(action: str, *, actor: str, target: str, outcome: str, detail: dict[
     head.count, head.mac = event.sequence, event.mac
     head.seal = sign_head(head_key(), head.count, head.mac)
     head.save(update_fields=["count", "mac", "seal"])
-    transaction.on_commit(lambda: checkpoint.write(event.sequence, event.mac, head_key()), robust=True)
+    transaction.on_commit(
+        lambda: checkpoint.write(event.sequence, event.mac, head_key(), _continues), robust=True
+    )
     return event
+
+
+def _continues(mark: checkpoint.Checkpoint) -> bool:
+    return AuditEvent.objects.filter(sequence=mark.count, mac=mark.mac).exists()
 
 
 def record_refusal(action: str, *, actor: str, target: str = "", code: str) -> None:

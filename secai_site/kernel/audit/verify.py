@@ -24,7 +24,10 @@ def verify() -> Verification:
     marked = _checkpoint()
     if isinstance(marked, str):
         return Verification(False, 0, marked)
-    for event in AuditEvent.objects.order_by("sequence").iterator(chunk_size=2000):
+    # The head is read after the checkpoint and before the events: what is added meanwhile is left for next time.
+    head = AuditHead.objects.filter(id=1).first() or AuditHead()
+    events = AuditEvent.objects.filter(sequence__lte=head.count).order_by("sequence")
+    for event in events.iterator(chunk_size=2000):
         if event.sequence != expected:
             return Verification(False, expected - 1, f"event {expected} is missing", expected)
         if mac(key, previous, event.entry) != event.mac:
@@ -32,7 +35,17 @@ def verify() -> Verification:
         if marked is not None and marked.count == expected and marked.mac != event.mac:
             return Verification(False, expected, f"event {expected} differs from the checkpoint", expected)
         previous, expected = event.mac, expected + 1
-    return _check_ends(expected - 1, previous, marked)
+    return _check_ends(head, expected - 1, previous, marked)
+
+
+def _newest() -> int:
+    newest = AuditEvent.objects.order_by("-sequence").values_list("sequence", flat=True).first()
+    return newest or 0
+
+
+def _count_now() -> int:
+    head = AuditHead.objects.filter(id=1).first()
+    return head.count if head else 0
 
 
 def _checkpoint() -> checkpoint.Checkpoint | str | None:
@@ -42,11 +55,11 @@ def _checkpoint() -> checkpoint.Checkpoint | str | None:
         return str(error)
 
 
-def _check_ends(count: int, last: str, marked: checkpoint.Checkpoint | None) -> Verification:
-    head = AuditHead.objects.filter(id=1).first()
-    if head is None:
-        return Verification(count == 0, count, None if count == 0 else "the head of the chain is missing")
-    if head.count != count or head.mac != last or head.seal != sign_head(head_key(), count, last):
+def _check_ends(
+    head: AuditHead, count: int, last: str, marked: checkpoint.Checkpoint | None
+) -> Verification:
+    sealed = not count or head.seal == sign_head(head_key(), count, last)
+    if head.count != count or head.mac != last or not sealed or _newest() > _count_now():
         return Verification(False, count, "the end of the chain was cut off, or its head was changed", count)
     if marked is None and count:
         return Verification(False, count, "the checkpoint file beside the database is missing", count)

@@ -17,7 +17,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin):
+class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
     """Adding people and setting their role; the role decides what they may do."""
 
     list_display = ("username", "role", "is_active", "last_login", "date_joined")

@@ -1,5 +1,6 @@
 """Who is calling, for DRF views and websockets alike: one reading of the credentials for both."""
 
+import re
 from typing import Any
 
 from django.contrib.auth import get_user
@@ -15,6 +16,7 @@ from secai_site.kernel.auth.principal import Principal
 from secai_site.kernel.errors import NotAllowed, NotSignedIn
 
 ON_BEHALF_OF = "Secai-On-Behalf-Of"
+PERSON = re.compile(r"[0-9]{1,18}")
 
 
 def principal_of_header(authorization: str, on_behalf_of: str | None) -> Principal:
@@ -37,7 +39,7 @@ def _person(on_behalf_of: str | None) -> User | None:
         return None
     user = (
         User.objects.filter(pk=int(on_behalf_of), is_active=True).first()
-        if on_behalf_of.isdecimal()
+        if PERSON.fullmatch(on_behalf_of)
         else None
     )
     if user is None:

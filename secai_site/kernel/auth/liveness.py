@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from asgiref.sync import sync_to_async
-from django.db import OperationalError
+from django.db import Error
 
 from secai_site.kernel.auth.models import ApiKey, User
 from secai_site.kernel.auth.principal import Principal
@@ -43,8 +43,8 @@ class Watch:
             callers = {principal for principal, _ in self._open.values()}
             try:
                 good = await sync_to_async(_still_good, thread_sensitive=False)(callers)
-            except OperationalError:
-                continue
+            except Error:
+                continue  # asked again in a moment; this task must not end while something is open
             for token, (principal, end) in list(self._open.items()):
                 if principal in callers and principal not in good:
                     self._open.pop(token, None)
@@ -65,7 +65,7 @@ def is_good(caller: Principal) -> bool:
     match caller.kind:
         case "session":
             user = session_user(caller.credential)
-            return user is not None and caller.user is not None and user.pk == caller.user.pk
+            return user is not None and user == caller.user and caller.scopes <= user.scopes
         case "key":
             key = ApiKey.objects.live().select_related("owner").filter(pk=int(caller.credential)).first()
             return key is not None and caller.scopes <= key.granted

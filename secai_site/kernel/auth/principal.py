@@ -38,10 +38,10 @@ class Principal:
 
     @property
     def rate_key(self) -> str:
-        """What a rate is counted by: the person over all sessions, else the key or the service."""
+        """What a rate is counted by: the person over all sessions, else the key, or the service and whom it acts for."""
         if self.kind == "session" and self.user:
             return f"user:{self.user.pk}"
-        return f"{self.kind}:{self.credential}"
+        return self.name
 
 
 def of_session(user: User, session_key: str) -> Principal:

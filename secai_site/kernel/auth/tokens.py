@@ -42,7 +42,7 @@ def token_of(caller: str) -> str:
 def caller_of(presented: str) -> str:
     """The service whose token this is; raises `NotSignedIn`, or `Unavailable` when it can't be checked."""
     match = FORM.fullmatch(presented)
-    if match is None:
+    if match is None or match[1] not in settings.SERVICE_CALLERS:
         raise NotSignedIn("This is no service token.", code="auth.service_token")
     if not hmac.compare_digest(token_of(match[1]), presented):
         raise NotSignedIn("This service token is not good here.", code="auth.service_token")

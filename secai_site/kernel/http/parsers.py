@@ -1,6 +1,7 @@
 """Strict JSON: what any two parsers could read differently is refused."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import IO, Any, NoReturn
 
@@ -29,7 +30,7 @@ def parse_json(raw: bytes) -> Any:
         text = raw.decode("utf-8")
         if _depth(text) > DEPTH_LIMIT:
             raise InvalidRequest(f"The JSON is nested deeper than {DEPTH_LIMIT} levels.", code="json.depth")
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidRequest("The body is not UTF-8.", code="json.encoding") from error
@@ -71,6 +72,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         raise InvalidRequest("The JSON has the same key twice in one object.", code="json.duplicate_key")
     return result
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise InvalidRequest("The JSON contains a number that is too large.", code="json.number")
+    return value
 
 
 def _no_constant(name: str) -> NoReturn:

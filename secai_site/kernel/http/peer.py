@@ -11,7 +11,8 @@ from secai_site.kernel.auth.authentication import ON_BEHALF_OF
 from secai_site.kernel.auth.tokens import token_of
 from secai_site.kernel.errors import ServiceError, Unavailable
 
-TIMEOUT = httpx.Timeout(30.0, connect=2.0)
+PATIENCE_S = 30.0
+CONNECT_S = 2.0
 
 TransportFactory = Callable[[str], httpx.BaseTransport]
 
@@ -54,8 +55,9 @@ class Peer:
         json: Any = None,
         params: dict[str, Any] | None = None,
         on_behalf_of: int | None = None,
+        patience: float = PATIENCE_S,
     ) -> Any:
-        """Send a request and return the parsed answer.
+        """Send a request and return the parsed answer, waiting `patience` seconds for it.
 
         Raises `PeerDown` when nobody answers, `PeerError` with the other service's own words, code and status
         when it refuses.
@@ -63,8 +65,11 @@ class Peer:
         headers = {"Authorization": f"Bearer {token_of(self.caller)}"}
         if on_behalf_of is not None:
             headers[ON_BEHALF_OF] = str(on_behalf_of)
+        timeout = httpx.Timeout(patience, connect=CONNECT_S)
         try:
-            response = self._open().request(method, path, json=json, params=params, headers=headers)
+            response = self._open().request(
+                method, path, json=json, params=params, headers=headers, timeout=timeout
+            )
         except httpx.TransportError as error:
             raise PeerDown(
                 f"The {self.service} service is not answering. Try again in a moment.", retry_after=2
@@ -76,7 +81,6 @@ class Peer:
             self._client = httpx.Client(
                 transport=transport_for(self.service),
                 base_url="http://localhost",
-                timeout=TIMEOUT,
                 trust_env=False,
             )
         return self._client
@@ -88,11 +92,12 @@ class Peer:
             raise PeerDown(f"The {self.service} service gave an answer that is not JSON.") from error
         if response.is_success:
             return body
-        known = {"error", "code"}
+        known = {"error", "code", "status", "message", "retry_after"}
         extra = {name: value for name, value in body.items() if name not in known}
         raise PeerError(
             body.get("error") or f"The {self.service} service refused.",
             code=body.get("code") or "service.refused",
             status=response.status_code,
+            retry_after=int(wait) if (wait := response.headers.get("Retry-After", "")).isdecimal() else None,
             **extra,
         )

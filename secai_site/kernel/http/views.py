@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.db import OperationalError, connection
+from django.db import DatabaseError, connection
 from rest_framework.permissions import SAFE_METHODS, AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -104,7 +104,7 @@ def failing_part() -> str | None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT count FROM audit_audithead WHERE id = 1")
             cursor.fetchone()
-    except OperationalError:
+    except DatabaseError:
         return "database"
     if not settings.MODELS_DIR.is_dir():
         return "model store"

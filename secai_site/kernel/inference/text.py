@@ -3,8 +3,8 @@
 import codecs
 from typing import Final
 
-# A delta every 30 ms reads as fluent and keeps the frames per answer bounded; the first one goes at once.
-DELTA_INTERVAL: Final = 0.030
+# A delta every 50 ms reads as fluent and keeps the frames per answer bounded; the first one goes at once.
+DELTA_INTERVAL: Final = 0.050
 
 
 class StopFilter:

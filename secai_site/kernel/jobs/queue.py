@@ -125,8 +125,8 @@ def enqueue_due() -> None:
     for kind in KINDS.values():
         if kind.every is None:
             continue
-        row, made = Schedule.objects.get_or_create(kind=kind.name, defaults={"due_at": now + _interval(kind)})
-        if made or row.due_at > now:
+        row, _made = Schedule.objects.get_or_create(kind=kind.name, defaults={"due_at": now})
+        if row.due_at > now:
             continue
         won = Schedule.objects.filter(kind=kind.name, due_at=row.due_at).update(due_at=now + _interval(kind))
         if won and not Job.objects.filter(kind=kind.name, state__in=UNFINISHED).exists():

@@ -107,6 +107,8 @@ class Worker:
             run_job(self.name, found, JobContext(found, cancelled), stopping=self.stopping.is_set)
         except OperationalError as error:
             log.warning("job %s: %s; its lease will run out and it will be tried again", found, error)
+        except Exception:
+            log.exception("the end of job %s could not be written; it will be tried again", found)
         finally:
             self._running.pop(found.pk, None)
 

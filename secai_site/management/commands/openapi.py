@@ -25,5 +25,5 @@ class Command(BaseCommand):
             schema = generator.get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
             schema["info"]["title"] = f"SecAI {listener.name}"
             target = folder / f"{listener.name}.yaml"
-            target.write_bytes(OpenApiYamlRenderer().render(schema, renderer_context={}))
+            target.write_bytes(OpenApiYamlRenderer().render(schema, renderer_context={}))  # type: ignore[no-untyped-call]
             self.stdout.write(f"{target}")

@@ -23,6 +23,7 @@ from secai_site.kernel.inference.isolated import isolated_engine
 from secai_site.kernel.inference.protocol import (
     ChatMessage,
     Delta,
+    Event,
     GenerationRequest,
     ModelFile,
     Sampling,

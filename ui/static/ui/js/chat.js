@@ -1,12 +1,14 @@
 // The chat page: opens conversations, joins list, thread, composer and the exchange with the box.
 
-import { get, patch, signInAddress } from "./api.js";
+import { get, patch } from "./api.js";
 import { announce, Announcer } from "./announce.js";
 import { copyText } from "./code.js";
 import { Composer } from "./composer.js";
 import { conversationMenu } from "./conversation-actions.js";
+import { showConnection } from "./connection.js";
 import { Conversation } from "./conversation.js";
 import { el, failure, icon } from "./dom.js";
+import { Drawer } from "./drawer.js";
 import { editInPlace } from "./edit.js";
 import { Exchange } from "./exchange.js";
 import { Follower } from "./follow.js";
@@ -38,7 +40,7 @@ class ChatPage {
       gone: (id) => id === this.conversation.id && this.go(null),
     });
     this.menuButton.addEventListener("click", () => this.menu());
-    this.wireDrawer();
+    this.drawer = new Drawer(root, this.sidebar.search);
     this.wireNavigation();
     this.wireShortcuts();
     const resized = new ResizeObserver(() => this.follower.grown());
@@ -61,13 +63,13 @@ class ChatPage {
     this.exchange = null;
     this.thread.clear();
     this.announcers.clear();
-    this.drawer(false);
+    this.drawer.set(false);
     this.conversation = new Conversation();
     this.conversation.id = id;
     this.sidebar.mark(id);
     this.composer.open(id);
     this.composer.setBusy(false);
-    if (id && !(await this.read(id))) return;
+    if (id && !(await this.read(id))) return this.composer.close();
     this.exchange = new Exchange(this.conversation, this);
     this.picker.set(this.conversation.model);
     this.synced();
@@ -242,19 +244,7 @@ class ChatPage {
   }
 
   connection(state, seconds) {
-    const words = {
-      waiting: _("Connection lost; trying again in {n} s", { n: Math.ceil(seconds) }),
-      "signed-out": _("Signed out"),
-      missing: _("This conversation is gone"),
-      forbidden: _("Your account may not chat"),
-    }[state];
-    if (state === "connecting" && !this.badge.hidden) return;
-    this.badge.hidden = !words;
-    this.badge.replaceChildren(icon("unplug"), words ?? "");
-    if (state === "signed-out") {
-      this.badge.replaceChildren(el("a", { href: signInAddress() }, _("Signed out: sign in")));
-      document.dispatchEvent(new CustomEvent("box:signed-out"));
-    }
+    showConnection(this.badge, state, seconds);
   }
 
   // --- wiring --------------------------------------------------------------------------------------
@@ -277,23 +267,11 @@ class ChatPage {
     if (message.state === "writing" && performance.now() - since > SPEED_AFTER_MS) showState(node, message, engine.tokens_per_second);
   }
 
-  wireDrawer() {
-    this.root.querySelector("[data-drawer-open]").addEventListener("click", () => this.drawer(true));
-    for (const node of this.root.querySelectorAll("[data-drawer-close]")) node.addEventListener("click", () => this.drawer(false));
-  }
-
-  drawer(open) {
-    this.root.classList.toggle("drawer", open);
-    this.root.querySelector(".backdrop").hidden = !open;
-    if (open) this.sidebar.search.focus();
-  }
-
   wireShortcuts() {
     const mod = (event) => event.ctrlKey || event.metaKey;
     shortcut(["Enter"], _("Send"));
     shortcut(["Shift", "Enter"], _("Break the line"));
     shortcut(["Esc"], _("Stop the answer"), (event) => event.key === "Escape" && Boolean(this.conversation?.running), () => this.stop());
-    shortcut(["Esc"], _("Close the list"), (event) => event.key === "Escape" && this.root.classList.contains("drawer"), () => this.drawer(false));
     shortcut(["Ctrl", "Shift", "O"], _("New chat"), (event) => mod(event) && event.shiftKey && event.code === "KeyO", () => this.go(null));
     shortcut(["/"], _("Write a message"), (event, inField) => event.key === "/" && !inField, () => this.composer.input.focus());
     shortcut(["Ctrl", "K"], _("Search conversations"), (event) => mod(event) && event.key === "k", () => this.find());
@@ -301,7 +279,7 @@ class ChatPage {
   }
 
   find() {
-    if (matchMedia("(max-width: 900px)").matches) this.drawer(true);
+    if (matchMedia("(max-width: 900px)").matches) this.drawer.set(true);
     this.sidebar.search.focus();
     this.sidebar.search.select();
   }

@@ -24,6 +24,11 @@ export class Composer {
     this.set(read(this.key));
   }
 
+  /** There is nothing to write to. */
+  close() {
+    this.input.disabled = true;
+  }
+
   /** The new conversation got its id; what is typed meanwhile moves along. */
   rename(id) {
     forget(this.key);

@@ -87,7 +87,7 @@ function checks({ stages = [], status, progress: at, sha256 }) {
   const open = live || status === "refused" || status === "held";
   return el("details", { class: "checks", data: { keep: "checks" }, open },
     el("summary", { class: "small" }, _("Checks: {n} of {m} passed", { n: passed, m: stages.filter(({ verdict }) => verdict !== "not_applicable").length })),
-    stageList(stages, live ? at?.stage : null),
+    stageList(stages, { running: live ? at?.stage : null, ended: !live }),
     sha256 ? el("p", { class: "tiny quiet hash" }, "SHA-256 ", el("code", {}, sha256)) : null);
 }
 

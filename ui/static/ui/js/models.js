@@ -81,7 +81,13 @@ class ModelsPage {
 
   // --- what a person does --------------------------------------------------------------------------
 
-  load = (model) => this.during(model, _("Checking its bytes and loading"), () => post(`/api/models/${encodeURIComponent(model.name)}/load`));
+  load = async (model) => {
+    const { verdict, needed_bytes: needed, free_bytes: free } = model.fit ?? {};
+    const text = _("It needs about {n}, and {f} are free. Loading it may fail or make everything on this machine slow.", { n: bytes(needed), f: bytes(free) });
+    if (verdict === "no" && !(await confirmLoss(_("Load {name} although it is too big?", { name: model.name }), text, _("Load anyway")))) return;
+    await this.during(model, _("Checking its bytes and loading"), () => post(`/api/models/${encodeURIComponent(model.name)}/load`));
+  };
+
   unload = (model) => this.during(model, _("Unloading"), () => post(`/api/models/${encodeURIComponent(model.name)}/unload`));
   rescan = (model) => this.during(model, _("Starting the check"), () => post(`/api/quarantine/${model.id}/rescan`));
   promote = (model) => this.during(model, _("Promoting"), () => post(`/api/quarantine/${model.id}/promote`));

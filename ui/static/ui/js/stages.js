@@ -21,14 +21,16 @@ const VERDICTS = {
   pending: ["circle-dashed", "", _("Waiting")],
 };
 
-/** The list of stages; `running` names the one at work now. */
-export function stageList(stages, running = null) {
-  return el("ol", { class: "stages" }, stages.map((stage) => stageRow(stage, stage.name === running)));
+const NOT_REACHED = ["circle-minus", "", _("Not reached")];
+
+/** The list of stages; `running` names the one at work now, `ended` says that nothing more will run. */
+export function stageList(stages, { running = null, ended = false } = {}) {
+  return el("ol", { class: "stages" }, stages.map((stage) => stageRow(stage, stage.name === running, ended)));
 }
 
-function stageRow(stage, running) {
+function stageRow(stage, running, ended) {
   const [title, question] = STAGES[stage.name] ?? [stage.name, ""];
-  const [name, tone, word] = running ? ["loader-circle", "", _("Working")] : (VERDICTS[stage.verdict] ?? VERDICTS.pending);
+  const [name, tone, word] = running ? ["loader-circle", "", _("Working")] : ended && stage.verdict === "pending" ? NOT_REACHED : (VERDICTS[stage.verdict] ?? VERDICTS.pending);
   const time = stage.duration_ms >= 50 ? el("span", { class: "tiny quiet num" }, duration(stage.duration_ms / 1000)) : null;
   return el("li", {},
     icon(name, name === "loader-circle" ? "spin" : tone),

@@ -32,7 +32,7 @@ function engine(state) {
   const waiting = queued ? ` · ${ngettext("{n} waiting", "{n} waiting", queued)}` : "";
   if (word === "down") return item("/models", "circle-alert", "bad", _("Engine down"), _("Answers are not possible until it is back; it restarts by itself."));
   if (word === "loading") return item("/models", "loader-circle", "", _("Loading {model}", { model: model ?? "" }) + (progress === null || progress === undefined ? "" : ` ${percent(progress)}`));
-  if (!model) return item("/models", "box", "", _("No model in memory"));
+  if (!model) return item("/models", "box", "", _("No model loaded"));
   if (word === "busy" || active) return item("/models", "activity", "ok", `${model}${rate}${waiting}`, _("Writing now"));
   return item("/models", "box", "ok", model + rate, _("In memory, ready"));
 }
@@ -45,9 +45,9 @@ function work(list) {
 }
 
 function door(network) {
-  if (network?.door === "open") return item("/security", "door-open", "warn", _("Network door open"));
-  if (network?.door === "closed") return item("/security", "door-closed", "ok", _("Network door closed"));
-  return item("/security", "circle-question-mark", "warn", _("Network door unknown"));
+  if (network?.door === "open") return item("/security", "door-open", "warn", _("Door open"), _("Something on this box may reach the network."));
+  if (network?.door === "closed") return item("/security", "door-closed", "ok", _("Door closed"), _("Nothing leaves this box over the network."));
+  return item("/security", "circle-question-mark", "warn", _("Door unknown"));
 }
 
 function show(status) {
