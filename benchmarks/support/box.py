@@ -48,7 +48,11 @@ class Box:
     def memory(self) -> dict[str, int]:
         """Bytes of memory (proportional set size) by process; the supervisor is `serve`."""
         root = psutil.Process(self.process.pid)
-        return {label(p, root): p.memory_full_info().pss for p in [root, *root.children(recursive=True)]}
+        sizes = {}
+        for process in [root, *root.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):  # a check that ended meanwhile
+                sizes[label(process, root)] = process.memory_full_info().pss
+        return sizes
 
 
 def label(process: psutil.Process, root: psutil.Process) -> str:

@@ -33,7 +33,7 @@ def test_e002_an_open_door_without_tls(settings: Any, bind: str) -> None:
 
 
 def test_e002_an_open_door_without_named_hosts(settings: Any) -> None:
-    settings.BIND, settings.BEHIND_TLS = "0.0.0.0", True  # noqa: S104
+    settings.BIND, settings.BEHIND_TLS = "0.0.0.0", True
     settings.ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
     assert errors() == {"secai.E002"}
     settings.ALLOWED_HOSTS = ["localhost", "box.example"]

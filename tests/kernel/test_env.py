@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from secai_site import env
-from secai_site.env import ConfigurationError
+from secai_site.kernel import env
+from secai_site.kernel.env import ConfigurationError
 
 
 def test_text_comes_from_the_variable_before_its_file(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from secai_site import secrets
-from secai_site.env import ConfigurationError
+from secai_site.kernel import secrets
+from secai_site.kernel.env import ConfigurationError
 
 
 def test_the_first_start_makes_a_key_that_stays(tmp_path: Path) -> None:

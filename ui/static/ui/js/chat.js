@@ -72,8 +72,8 @@ class ChatPage {
     if (id && !(await this.read(id))) return this.composer.close();
     this.exchange = new Exchange(this.conversation, this);
     this.picker.set(this.conversation.model);
+    this.follower.following = true;
     this.synced();
-    this.follower.toEnd();
     this.composer.focus();
   }
 
@@ -102,6 +102,7 @@ class ChatPage {
     this.showTitle();
     this.showEmpty();
     this.composer.setBusy(Boolean(this.conversation.running));
+    this.follower.active = this.conversation.messages.size > 0;
     this.follower.grown();
   }
 

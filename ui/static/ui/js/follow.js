@@ -2,9 +2,10 @@
 
 const NEAR_PX = 48;
 
+/** Set `active` while there is something to follow. */
 export class Follower {
   constructor(scroller, button) {
-    Object.assign(this, { scroller, button, following: true, last: 0 });
+    Object.assign(this, { scroller, button, following: true, last: 0, active: false });
     scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
     scroller.addEventListener("wheel", (event) => event.deltaY < 0 && this.letGo(), { passive: true });
     button.addEventListener("click", () => this.toEnd());
@@ -16,7 +17,8 @@ export class Follower {
 
   /** Call after content changed. */
   grown() {
-    if (this.following) this.jump();
+    if (!this.active) this.button.hidden = true;
+    else if (this.following) this.jump();
     else this.show();
   }
 
@@ -47,6 +49,6 @@ export class Follower {
   }
 
   show() {
-    this.button.hidden = this.following || this.distance < NEAR_PX * 3;
+    this.button.hidden = !this.active || this.following || this.distance < NEAR_PX * 3;
   }
 }
