@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks.engine import demo_model, raw_in_process
-from benchmarks.support.box import Box, running
+from tests.support.box import Box, running
 
 ROUNDS = 7
 TARGET = 0.90
@@ -58,7 +58,7 @@ class Answer:
 async def ask(box: Box, key: str, tokens: int) -> Answer:
     """Ask in a new conversation and take the answer."""
     headers = {"Authorization": f"Bearer {key}"}
-    url = f"ws://localhost:{box.port}/ws/chat/new"
+    url = f"ws://localhost:{box.port()}/ws/chat/new"
     async with connect(url, additional_headers=headers, create_connection=Counting) as socket:
         before = socket.received
         began = time.perf_counter()
@@ -85,8 +85,9 @@ async def ask(box: Box, key: str, tokens: int) -> Answer:
 async def measure(tokens: int) -> None:
     """Take turns and print."""
     with running() as box:
-        key = box.key()
-        await wait_for_model(box, key)
+        box.operator("bench")
+        key = box.key("bench")
+        box.wait_for_model(key)
         await ask(box, key, 8)
         answers, pairs = [], []
         for _ in range(ROUNDS):
@@ -113,19 +114,6 @@ def report(pairs: list[tuple[float, float]], answers: list[Answer]) -> None:
     )
     first = statistics.median(answer.first_s for answer in answers)
     print(f"first token, prompt cached: {first * 1000:.0f} ms")
-
-
-async def wait_for_model(box: Box, key: str) -> None:
-    """Wait until the bundled model has passed quarantine: ask until an answer comes."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            await ask(box, key, 1)
-            return
-        except SystemExit:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(0.5)
 
 
 if __name__ == "__main__":

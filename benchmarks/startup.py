@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.support.box import running
+from tests.support.box import running
 
 START_LIMIT_S = 2.5
 MEMORY_LIMIT_MB = 400

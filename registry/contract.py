@@ -36,7 +36,7 @@ class ModelRecord(TypedDict):
     license: str | None
     chat: bool
     facts: dict[str, Any]
-    scan: dict[str, str]
+    scan: list[StageRecord]
 
 
 class QuarantineRecord(TypedDict):

@@ -32,7 +32,7 @@ class Artifact(models.Model):
         max_length=64, blank=True, help_text="Merkle root over all tensors"
     )
     facts = models.JSONField(default=dict)
-    scan = models.JSONField(default=dict, help_text="verdict per stage at promotion")
+    scan = models.JSONField(default=list, help_text="each stage's verdict and evidence at promotion")
     record = models.JSONField(default=dict, help_text="the box's own signed promotion record")
 
     class Meta:

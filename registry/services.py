@@ -20,6 +20,7 @@ from registry import names
 from registry.lifecycle import LETS_THROUGH, MOVES, STAGES, ItemStatus, Verdict
 from registry.models import Artifact, QuarantineItem
 from registry.record import promotion_record
+from registry.selectors import stage_record
 from secai_site.kernel.audit.log import record, record_refusal
 from secai_site.kernel.errors import Conflict, InvalidRequest, ServiceError
 from secai_site.kernel.files import open_below, publish, sha256_of, sync_folder
@@ -197,18 +198,25 @@ def _require_intact(stored: Path, sha256: str) -> None:
 
 
 def _new_artifact(item: QuarantineItem, name: str, target: Path, actor: str) -> Artifact:
-    stages = list(item.stages.all())
-    evidence = {stage.name: stage.evidence for stage in stages}
-    facts = dict(evidence.get("format_gate", {}).get("facts", {}))
-    facts["chat"] = bool(evidence.get("static_scan", {}).get("chat"))
-    verdicts = {stage.name: stage.verdict for stage in stages}
+    stages = [stage_record(stage) for stage in item.stages.all()]
+    evidence = {stage["name"]: stage["evidence"] for stage in stages}
+    gate, scanned = evidence["format_gate"], evidence["static_scan"]
+    facts = {**gate.pop("facts", {}), "chat": bool(scanned.get("chat"))}
+    verdicts = {stage["name"]: stage["verdict"] for stage in stages}
     return Artifact.objects.create(
-        name=name, path=str(target), sha256=item.sha256, size_bytes=item.size_bytes,
-        format=evidence.get("format_gate", {}).get("format", ""), source=item.source, promoted_by=actor,
-        gguf_guard_fingerprint=evidence.get("static_scan", {}).get("fingerprint") or "",
-        gguf_guard_manifest=evidence.get("static_scan", {}).get("merkle_root") or "",
-        facts=facts, scan=verdicts, record=promotion_record(name=name, sha256=item.sha256, verdicts=verdicts),
-    )  # fmt: skip
+        name=name,
+        path=str(target),
+        sha256=item.sha256,
+        size_bytes=item.size_bytes,
+        format=gate["format"],
+        source=item.source,
+        promoted_by=actor,
+        gguf_guard_fingerprint=scanned.get("fingerprint") or "",
+        gguf_guard_manifest=scanned.get("merkle_root") or "",
+        facts=facts,
+        scan=stages,
+        record=promotion_record(name=name, sha256=item.sha256, verdicts=verdicts),
+    )
 
 
 def store_path(sha256: str) -> Path:

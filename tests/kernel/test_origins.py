@@ -83,7 +83,8 @@ def test_forwarded_headers_change_nothing() -> None:
 def test_every_answer_carries_the_headers_that_protect() -> None:
     for path in ("/health", "/sign-in", "/nothing", "/api/keys"):
         headers = ListenerClient().get(path).headers
-        assert headers["Content-Security-Policy"].startswith("default-src 'none'"), path
+        policy = headers["Content-Security-Policy"].split("; ")
+        assert {"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"} <= {*policy}, path
         assert "unsafe" not in headers["Content-Security-Policy"]
         assert headers["X-Frame-Options"] == "DENY"
         assert headers["X-Content-Type-Options"] == "nosniff"

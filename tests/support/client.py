@@ -19,10 +19,8 @@ class ListenerClient(Client):
     """A synchronous client of one listener; nothing is exempt from CSRF, a fault is a 500 and not a traceback."""
 
     def __init__(self, listener: str = "ui", *, key: str | None = None, **headers: str) -> None:
-        host = {"SERVER_NAME": "localhost", "SERVER_PORT": str(LISTENERS[listener].port)}
-        super().__init__(
-            enforce_csrf_checks=True, raise_request_exception=False, **{LISTENER_KEY: listener}, **host
-        )
+        super().__init__(enforce_csrf_checks=True, raise_request_exception=False, **{LISTENER_KEY: listener})
+        self.defaults["HTTP_HOST"] = f"localhost:{LISTENERS[listener].port}"
         self.listener = listener
         if key is not None:
             self.defaults["HTTP_AUTHORIZATION"] = f"Bearer {key}"

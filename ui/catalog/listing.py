@@ -29,17 +29,13 @@ def all_models() -> list[dict[str, Any]]:
 
 
 def _promoted(model: ModelRecord, loaded: str | None) -> dict[str, Any]:
-    stages = [
-        {"name": name, "verdict": verdict, "reason": "", "evidence": {}, "duration_ms": 0, "version": ""}
-        for name, verdict in model["scan"].items()
-    ]
     reason = None
     if model["status"] == "failed":
         reason = "Its file is not the one that was promoted any more, so it was taken out of use."
     return {
         **{name: model[name] for name in SHOWN},  # type: ignore[literal-required]
         "id": None, "loaded": model["name"] == loaded, "fit": fit_of(model), "reason": reason, "progress": None,
-        "stages": model["facts"].get("stages", stages),
+        "stages": model["scan"],
     }  # fmt: skip
 
 
