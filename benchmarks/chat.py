@@ -60,6 +60,7 @@ async def ask(box: Box, key: str, tokens: int) -> Answer:
     headers = {"Authorization": f"Bearer {key}"}
     url = f"ws://localhost:{box.port()}/ws/chat/new"
     async with connect(url, additional_headers=headers, create_connection=Counting) as socket:
+        assert isinstance(socket, Counting)
         before = socket.received
         began = time.perf_counter()
         await socket.send(

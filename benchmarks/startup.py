@@ -33,7 +33,9 @@ def main() -> None:
                 seconds.append(box.seconds)
                 memory = box.memory()
         ratio = sorted(seconds)[len(seconds) // 2] / START_LIMIT_S
-        print(f"later starts: {min(seconds):.2f} to {max(seconds):.2f} s ÷ limit {START_LIMIT_S} s = {ratio:.2f}")
+        print(
+            f"later starts: {min(seconds):.2f} to {max(seconds):.2f} s ÷ limit {START_LIMIT_S} s = {ratio:.2f}"
+        )
         total = sum(memory.values()) / 2**20
         ratio = total / MEMORY_LIMIT_MB
         print(f"memory of {len(memory)} processes: {total:.0f} MB ÷ limit {MEMORY_LIMIT_MB} MB = {ratio:.2f}")

@@ -130,7 +130,9 @@ async def _events(name: str | None) -> AsyncIterator[str]:
     try:
         yield f"event: done\ndata: {json.dumps(await working)}\n\n"
     except Exception as error:
-        known = as_service_error(error) or ServiceError("It failed; see the log.", code="internal", status=500)
+        known = as_service_error(error) or ServiceError(
+            "It failed; see the log.", code="internal", status=500
+        )
         yield f"event: error\ndata: {json.dumps(known.body())}\n\n"
 
 

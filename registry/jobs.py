@@ -27,7 +27,6 @@ def scan_item(context: JobContext, *, item_id: str) -> dict[str, Any]:
     if item.status != ItemStatus.HELD and not scan(item, context):
         return {"status": item.status}
     if settings.PROMOTION == "automatic":
-        context.progress(1.0, "Promoting")
         services.promote_item(item=item, actor="service:jobs")
     return {"status": item.status}
 

@@ -43,6 +43,10 @@ class OperatorSite(AdminSite):
         """To the product's own page, which records the change and ends the other sessions."""
         return redirect("/settings")
 
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Signing out is done on every page, which ends the session everywhere."""
+        return redirect("/settings")
+
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         return super().index(request, {**(extra_context or {}), "dashboard": dashboard()})
 

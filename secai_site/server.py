@@ -220,7 +220,8 @@ def accept_compression(offers: list[Any]) -> PerMessageDeflateOfferAccept | None
     """Compress where the browser offers it; what it sends stays bounded after decompression."""
     for offer in offers:
         if isinstance(offer, PerMessageDeflateOffer):
-            return PerMessageDeflateOfferAccept(offer, max_message_size=WEBSOCKET_MESSAGE_LIMIT)
+            limit = WEBSOCKET_MESSAGE_LIMIT
+            return PerMessageDeflateOfferAccept(offer, max_message_size=limit)  # type: ignore[no-untyped-call]
     return None
 
 

@@ -8,7 +8,7 @@ import dj_database_url
 from csp.constants import NONE, SELF
 
 from secai_site.kernel import env, secrets
-from secai_site.listeners import CALLERS
+from secai_site.kernel.http.static import static_version
 from secai_site.listeners import CALLERS
 
 VERSION = "0.1.0"
@@ -233,11 +233,12 @@ LANGUAGE_CODE = "en"
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
-STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "secai_site" / "static"]
+# The address changes with the files, so browsers may keep them for ever and never mix two versions.
+STATIC_URL = f"/static/{static_version(BASE_DIR / 'ui' / 'static', *STATICFILES_DIRS)}/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
-WHITENOISE_MAX_AGE = 3600
+WHITENOISE_MAX_AGE = 31_536_000
 
 # --- work --------------------------------------------------------------------------------------------
 

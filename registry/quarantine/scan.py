@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from collections.abc import Callable
 
 from django.conf import settings
 from django.db import transaction
@@ -36,16 +37,16 @@ def scan(item: QuarantineItem, context: JobContext) -> bool:
     try:
         descriptor = open_below(settings.QUARANTINE_DIR, f"{item.pk}/artifact")
     except ServiceError as error:
-        move_item(item, ItemStatus.REFUSED, actor="service:jobs", reason=f"It cannot be read: {error.message}")
+        move_item(
+            item, ItemStatus.REFUSED, actor="service:jobs", reason=f"It cannot be read: {error.message}"
+        )
         return False
     try:
-        subject = Subject(
-            descriptor, item.file, settings.QUARANTINE_DIR, item.name, item.filename, item.source, item.sha256,
-            item.size_bytes, context.progress,
-        )  # fmt: skip
+        subject = _subject(item, descriptor)
         for position, kind in enumerate(STAGES):
             stage = kind()
-            context.progress(position / len(STAGES), stage.name)
+            subject.progress = _progress_of(context, position, stage.name)
+            subject.progress(0)
             verdict = _examine(stage, subject, item, position)
             if verdict.verdict not in LETS_THROUGH:
                 move_item(
@@ -56,6 +57,24 @@ def scan(item: QuarantineItem, context: JobContext) -> bool:
         os.close(descriptor)
     move_item(item, ItemStatus.HELD, actor="service:jobs", reason="It passed every check.")
     return True
+
+
+def _subject(item: QuarantineItem, descriptor: int) -> Subject:
+    return Subject(
+        descriptor=descriptor,
+        path=item.file,
+        root=settings.QUARANTINE_DIR,
+        name=item.name,
+        filename=item.filename,
+        source=item.source,
+        sha256=item.sha256,
+        size_bytes=item.size_bytes,
+    )
+
+
+def _progress_of(context: JobContext, position: int, name: str) -> Callable[[float], None]:
+    """A stage's progress as its share of the whole scan, under the stage's name."""
+    return lambda fraction: context.progress((position + fraction) / len(STAGES), name)
 
 
 @transaction.atomic

@@ -73,7 +73,7 @@ def test_the_bundled_model_is_listed_with_its_verdicts(fresh_box: Box, signed_in
     expect(card).to_contain_text("Q4_1", timeout=60_000)
     card.locator("summary").first.click()
     for stage in ("Source", "Format", "Integrity", "Behaviour"):
-        expect(card.get_by_text(stage, exact=True)).to_be_visible()
+        expect(card.locator("strong", has_text=stage)).to_be_visible()
 
 
 def test_a_question_is_answered_by_streaming(fresh_box: Box, signed_in: Watched) -> None:

@@ -106,7 +106,8 @@ def test_a_key_may_never_do_more_than_its_owner(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scopes", "code"), [([], "key.scope"), (["root"], "key.scope"), (["admin"], "key.scope"), (["models"], "key.scope")]
+    ("scopes", "code"),
+    [([], "key.scope"), (["root"], "key.scope"), (["admin"], "key.scope"), (["models"], "key.scope")],
 )
 def test_a_member_cannot_make_a_key_beyond_the_role(cast: Cast, scopes: list[str], code: str) -> None:
     with pytest.raises(InvalidRequest) as caught:

@@ -26,7 +26,9 @@ def test_no_foreign_origin_is_ours(origin: str) -> None:
 
 
 def test_our_own_origin_may(cast: Cast) -> None:
-    answer = browser(cast.operator).send("POST", "/api/vm/gpu", {}, headers={"Origin": "http://localhost:8480"})
+    answer = browser(cast.operator).send(
+        "POST", "/api/vm/gpu", {}, headers={"Origin": "http://localhost:8480"}
+    )
     assert answer.status_code == 200
 
 
@@ -40,7 +42,9 @@ def test_the_browsers_word_on_another_site_counts(cast: Cast) -> None:
     client = browser(cast.operator)
     answer = client.send("POST", "/api/vm/gpu", {}, headers={"Sec-Fetch-Site": "cross-site"})
     assert (answer.status_code, answer.json()["code"]) == (403, "auth.origin")
-    assert client.send("POST", "/api/vm/gpu", {}, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+    assert (
+        client.send("POST", "/api/vm/gpu", {}, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+    )
 
 
 def test_reading_across_sites_is_the_browsers_business(cast: Cast) -> None:
@@ -84,7 +88,9 @@ def test_every_answer_carries_the_headers_that_protect() -> None:
     for path in ("/health", "/sign-in", "/nothing", "/api/keys"):
         headers = ListenerClient().get(path).headers
         policy = headers["Content-Security-Policy"].split("; ")
-        assert {"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"} <= {*policy}, path
+        assert {"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"} <= {
+            *policy
+        }, path
         assert "unsafe" not in headers["Content-Security-Policy"]
         assert headers["X-Frame-Options"] == "DENY"
         assert headers["X-Content-Type-Options"] == "nosniff"

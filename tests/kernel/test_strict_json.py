@@ -114,7 +114,9 @@ def test_wrong_types_and_unknown_fields_are_named(
     assert answer.json()["error"].startswith(f"{field}: ")
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "x", ""])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "x", ""]
+)
 def test_other_media_types_get_415(kind: str, admin_program: ListenerClient) -> None:
     answer = admin_program.send("POST", "/api/vm/gpu", b"{}", content_type=kind)
     assert (answer.status_code, answer.json()["code"]) == (415, "request.media_type")
@@ -130,4 +132,8 @@ def test_a_decision_takes_64_kib(admin_program: ListenerClient) -> None:
     firewall = ListenerClient("firewall", key=admin_program.defaults["HTTP_AUTHORIZATION"].split()[1])
     arguments = {"tool": "time.now", "arguments": {"a": "x" * 64 * 1024}}
     answer = firewall.send("POST", "/v1/tool/invoke", arguments)
-    assert (answer.status_code, answer.json()["code"], answer.json()["status"]) == (413, "request.too_large", "denied")
+    assert (answer.status_code, answer.json()["code"], answer.json()["status"]) == (
+        413,
+        "request.too_large",
+        "denied",
+    )

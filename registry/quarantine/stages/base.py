@@ -13,7 +13,8 @@ from registry.quarantine.inspect import Inspection
 class Subject:
     """The file under scan: its open descriptor and what is known of it so far.
 
-    `inspection` is set by the format gate and read by the stages after it.
+    `progress` takes how far the running stage is (0…1); `inspection` is set by the format gate and read by the
+    stages after it.
     """
 
     descriptor: int
@@ -24,7 +25,7 @@ class Subject:
     source: str
     sha256: str
     size_bytes: int
-    progress: Callable[[float | None, str], None]
+    progress: Callable[[float], None] = lambda _fraction: None
     inspection: Inspection | None = None
 
     @property

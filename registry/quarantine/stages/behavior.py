@@ -39,7 +39,6 @@ class Behavior:
     def examine(self, subject: Subject) -> StageVerdict:
         if subject.inspection is None or subject.inspection.format != "gguf":
             return not_applicable("The text engine runs GGUF files only.")
-        subject.progress(None, "Trying a sentence")
         try:
             text, done = asyncio.run(_smoke(subject))
         except TimeoutError:

@@ -55,9 +55,7 @@ def _checkpoint() -> checkpoint.Checkpoint | str | None:
         return str(error)
 
 
-def _check_ends(
-    head: AuditHead, count: int, last: str, marked: checkpoint.Checkpoint | None
-) -> Verification:
+def _check_ends(head: AuditHead, count: int, last: str, marked: checkpoint.Checkpoint | None) -> Verification:
     sealed = not count or head.seal == sign_head(head_key(), count, last)
     if head.count != count or head.mac != last or not sealed or _newest() > _count_now():
         return Verification(False, count, "the end of the chain was cut off, or its head was changed", count)

@@ -92,6 +92,7 @@ class Peer:
             raise PeerDown(f"The {self.service} service gave an answer that is not JSON.") from error
         if response.is_success:
             return body
+        body = body if isinstance(body, dict) else {}
         known = {"error", "code", "status", "message", "retry_after"}
         extra = {name: value for name, value in body.items() if name not in known}
         raise PeerError(

@@ -38,7 +38,9 @@ class DeclaredSchema(AutoSchema):
     def get_response_serializers(self) -> Any:
         """A JSON object or array when it worked, the common shape when not."""
         is_list = getattr(self.view, "answers_list", False) and self.method == "GET"
-        answer: Any = serializers.ListSerializer(child=serializers.DictField()) if is_list else OpenApiTypes.OBJECT
+        answer: Any = (
+            serializers.ListSerializer(child=serializers.DictField()) if is_list else OpenApiTypes.OBJECT
+        )
         return {
             "200": OpenApiResponse(answer, "It worked."),
             "default": OpenApiResponse(REFUSAL, "Refused or failed; the code says why."),

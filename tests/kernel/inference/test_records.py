@@ -39,13 +39,13 @@ async def test_finished_generations_are_forgotten_after_ten_minutes() -> None:
     kept.open("runs on")
     kept.add("a", END)
     now[0] = 599
-    assert kept.find("a")
+    assert kept.find("a") is not None
     with pytest.raises(GenerationExists):
         kept.open("a")
     now[0] = 601
     with pytest.raises(GenerationUnknown):
         kept.find("a")
-    assert kept.find("runs on")
+    assert kept.find("runs on") is not None
 
 
 async def test_memory_of_finished_generations_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
