@@ -11,7 +11,9 @@ class PromoteRequest(StrictSerializer):
     name = Text(max_length=128)
     path = Text(max_length=1000)
     sha256 = serializers.RegexField(
-        r"\A[0-9a-f]{64}\Z", error_messages={"invalid": "Write 64 lower-case hex digits."}
+        r"\A[0-9a-f]{64}\Z",
+        trim_whitespace=False,
+        error_messages={"invalid": "Write 64 lower-case hex digits."},
     )
     format = serializers.ChoiceField(choices=("gguf", "safetensors", "diffusion"))
     source = Text(max_length=500)  # type: ignore[assignment]

@@ -37,13 +37,15 @@ class OperatorSite(AdminSite):
             raise PermissionDenied
         return redirect_to_login(request.GET.get("next", "/admin/"), settings.LOGIN_URL)
 
-    def password_change(
+    def password_change(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """To the product's own page, which records the change and ends the other sessions."""
         return redirect("/settings")
 
-    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def logout(  # type: ignore[override]
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         """Signing out is done on every page, which ends the session everywhere."""
         return redirect("/settings")
 

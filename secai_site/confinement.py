@@ -7,6 +7,7 @@ security page; on a kernel that lacks a part the box still runs, and says which 
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterable
 from glob import glob
 from pathlib import Path
@@ -48,6 +49,8 @@ def profile_of(names: Iterable[str]) -> Profile:
 
 def confine(*names: str) -> Applied:
     """Confine this process for good and write down what came of it."""
+    # the only place for temporary files that it can still reach, and none that other users share
+    tempfile.tempdir = os.environ["TMPDIR"] = str(settings.SECAI_HOME / "tmp")
     applied = apply(profile_of(names))
     facts.write(Path(settings.RUN_DIR), applied)
     return applied

@@ -29,6 +29,9 @@ LISTENERS: dict[str, Listener] = {
     )
 }
 
+# The one process that holds all listeners where they share one.
+ALL_LISTENERS = "listeners"
+
 # Processes beside the listeners; they have no port of their own.
 WORKERS: tuple[str, ...] = ("engine", "jobs")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from django.conf import settings
 
 from secai_site.confinement import confine
-from secai_site.listeners import LISTENERS, WORKERS
+from secai_site.listeners import ALL_LISTENERS, LISTENERS, WORKERS
 
 
 def listener(*names: str) -> None:
@@ -66,7 +66,7 @@ def targets(only: Iterable[str] = (), *, single: bool = False) -> dict[str, Call
         raise LookupError(", ".join(sorted(unknown)))
     listeners = [name for name in names if name in LISTENERS]
     if single and listeners:
-        return {"listeners": lambda: listener(*listeners)} | {n: target(n) for n in names if n in WORKERS}
+        return {ALL_LISTENERS: lambda: listener(*listeners)} | {n: target(n) for n in names if n in WORKERS}
     return {name: target(name) for name in names}
 
 

@@ -19,7 +19,7 @@ from django.db import connection
 from twisted.internet import reactor as twisted_reactor
 from twisted.internet import threads
 from twisted.internet.endpoints import serverFromString
-from twisted.logger import globalLogBeginner
+from twisted.logger import STDLibLogObserver, globalLogBeginner
 from twisted.web import http
 
 from secai_site.asgi import application_for
@@ -35,6 +35,7 @@ reactor: Any = twisted_reactor
 
 UPLOAD_PATHS = frozenset({b"/api/models/import"})
 WEBSOCKET_MESSAGE_LIMIT = 1024 * 1024
+LINGER_S = 2.0
 
 
 class Request(WebRequest):  # type: ignore[misc]
@@ -58,9 +59,11 @@ class Request(WebRequest):  # type: ignore[misc]
             self.channel._networkProducer.pauseProducing()
             threads.deferToThread(self._admit, length).addBoth(self._admitted)
             return
-        super().gotLength(length)
         if length is not None and length > settings.BODY_LIMIT:
+            super().gotLength(0)
             self._refuse(_too_large())
+        else:
+            super().gotLength(length)
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
         """A piece of the body."""
@@ -153,9 +156,13 @@ class Request(WebRequest):  # type: ignore[misc]
             f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
         )
         if self.channel is not None:
-            self.channel.transport.write(head.encode() + body)
+            transport = self.channel.transport
+            transport.write(head.encode() + body)
+            # Closing with unread data would reset the connection and take the answer with it: say that nothing more
+            # follows, drop what still comes, and close a moment later.
+            getattr(transport, "loseWriteConnection", lambda: None)()
             self.channel._networkProducer.resumeProducing()
-            self.channel.loseConnection()
+            reactor.callLater(LINGER_S, transport.abortConnection)
 
 
 def _too_large() -> ServiceError:
@@ -239,8 +246,9 @@ def endpoints_of(name: str) -> list[str]:
 
 def run(names: Iterable[str]) -> None:
     """Serve the named listeners in this process until it is told to stop."""
-    nowhere: Any = [lambda _event: None]
-    globalLogBeginner.beginLoggingTo(nowhere, redirectStandardIO=False, discardBuffer=True)
+    observer: Any = STDLibLogObserver("twisted")
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
+    asyncio.set_event_loop(reactor._asyncioEventloop)
     for name in names:
         ListenerServer(application_for(name), endpoints=endpoints_of(name), server_name="secai").open()
         if name == "ui":

@@ -24,6 +24,8 @@ from typing import TextIO
 from django.conf import settings
 from django.db import connections
 
+from secai_site.listeners import ALL_LISTENERS, LISTENERS
+
 PR_SET_PDEATHSIG = 1
 BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 STABLE_S = 30.0
@@ -220,19 +222,26 @@ def describe(status: int) -> str:
 
 
 def is_healthy(name: str) -> bool:
-    """Whether a process answers: /health for listeners, an accepted connection for the engine."""
-    path = Path(settings.RUN_DIR) / f"{name}.sock"
+    """Whether a process answers: /health of its listeners, an accepted connection for the engine."""
     if name == "jobs":
         return True
+    if name == "engine":
+        return _answers(name, lambda _door: True)
+    return all(_answers(listener, _is_well) for listener in (LISTENERS if name == ALL_LISTENERS else [name]))
+
+
+def _answers(name: str, ask: Callable[[socket.socket], bool]) -> bool:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
             door.settimeout(1.0)
-            door.connect(str(path))
-            if name == "engine":
-                return True
-            connection = http.client.HTTPConnection("localhost")
-            connection.sock = door
-            connection.request("GET", "/health")
-            return connection.getresponse().status == 200
+            door.connect(str(Path(settings.RUN_DIR) / f"{name}.sock"))
+            return ask(door)
     except (OSError, http.client.HTTPException):
         return False
+
+
+def _is_well(door: socket.socket) -> bool:
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = door
+    connection.request("GET", "/health")
+    return connection.getresponse().status == 200

@@ -21,6 +21,7 @@ from tests.support import cast as casting
 from tests.support.cast import Cast
 from tests.support.client import ListenerClient, browser, program
 from tests.support.peers import InProcess
+from ui.chat.generation import generations
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +66,7 @@ def peers(monkeypatch: pytest.MonkeyPatch, engine: EchoEngine) -> EchoEngine:
     monkeypatch.setattr(peer, "transport_for", InProcess)
     client = RegistryClient(caller="ui")
     monkeypatch.setitem(ports._factories, Registry, lambda: client)
+    monkeypatch.setattr(generations, "_running", {})
     return engine
 
 

@@ -208,17 +208,20 @@ def test_progress_is_kept_and_never_too_often() -> None:
     assert (done.stage, done.progress) == ("Reading", 1.0)
 
 
-def test_recurring_work_is_queued_when_it_is_due() -> None:
+def test_recurring_work_is_queued_at_the_start_and_whenever_it_is_due() -> None:
     kind("clean", lambda _context: None, every=60)
     queue.enqueue_due()
-    assert not Job.objects.exists()
-    Schedule.objects.update(due_at=timezone.now() - timedelta(seconds=1))
-    queue.enqueue_due()
     queue.enqueue_due()
     assert Job.objects.filter(kind="clean").count() == 1
     Schedule.objects.update(due_at=timezone.now() - timedelta(seconds=1))
     queue.enqueue_due()
     assert Job.objects.filter(kind="clean").count() == 1
+    run(queue.claim(ME))
+    queue.enqueue_due()
+    assert not Job.objects.filter(state="queued").exists()
+    Schedule.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+    queue.enqueue_due()
+    assert Job.objects.filter(state="queued").count() == 1
 
 
 def test_old_jobs_are_forgotten() -> None:

@@ -39,6 +39,8 @@ def test_a_service_that_is_down_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+# httpcore leaves the socket of a failed connection to the garbage collector
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 def test_no_socket_at_all_is_503() -> None:
     with pytest.raises(PeerDown):
         Peer("search", caller="ui").call("GET", "/health")

@@ -32,7 +32,10 @@ def promoted(
         target.chmod(0o400)
     return Artifact.objects.create(
         name=name, path=str(target), sha256=digest, size_bytes=len(data), format=format, source="local",
-        promoted_by="test", facts={"chat": chat, "tensor_count": 2}, scan=dict.fromkeys(STAGES, "pass"),
+        promoted_by="test", facts={"chat": chat, "tensor_count": 2}, scan=[
+            {"name": name, "verdict": "pass", "reason": "", "evidence": {}, "duration_ms": 0, "version": "1"}
+            for name in STAGES
+        ],
     )  # fmt: skip
 
 

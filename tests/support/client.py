@@ -3,10 +3,12 @@
 import json
 from typing import Any
 
+import httpx
 from django.conf import settings
 from django.middleware.csrf import _get_new_csrf_string  # type: ignore[attr-defined]
-from django.test import AsyncClient, Client
+from django.test import Client
 
+from secai_site.asgi import application_for
 from secai_site.kernel.auth.models import User
 from secai_site.kernel.auth.tokens import token_of
 from secai_site.kernel.http.middleware import LISTENER_KEY
@@ -54,27 +56,20 @@ def browser(user: User, listener: str = "ui", *, csrf: bool = True) -> ListenerC
     return client
 
 
-class AsyncListenerClient(AsyncClient):
-    """An asynchronous client of the ui listener, for answers that are streamed."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(enforce_csrf_checks=True, raise_request_exception=False)
-        self.defaults[LISTENER_KEY] = "ui"
-        self.defaults["server"] = ("localhost", "8480")
-        self.key = key
-
-    async def send(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        """A request with a JSON body."""
-        raw = b"" if body is None else json.dumps(body).encode()
-        named = {"Authorization": f"Bearer {self.key}", **headers}
-        return await self.generic(method, path, raw, content_type=JSON, headers=named)
+def caller(key: str, listener: str = "ui") -> httpx.AsyncClient:
+    """A program that calls the listener's ASGI application, for answers that are streamed."""
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(application_for(listener), raise_app_exceptions=False),
+        base_url=f"http://localhost:{LISTENERS[listener].port}",
+        headers={"Authorization": f"Bearer {key}"},
+        timeout=30,
+    )
 
 
-async def events_of(response: Any) -> list[tuple[str, dict[str, Any]]]:
+def events_of(text: str) -> list[tuple[str, dict[str, Any]]]:
     """The server-sent events of a streamed answer: (name, data)."""
-    raw = b"".join([piece async for piece in response.streaming_content]).decode()
     found = []
-    for block in raw.strip().split("\n\n"):
+    for block in text.strip().split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.split("\n"))
         found.append((fields.get("event", "message"), json.loads(fields["data"])))
     return found

@@ -46,11 +46,12 @@ Frame = dict[str, Any]
 class Generation:
     """One answer on its way: the pieces so far, its state, and a signal for those who follow it."""
 
-    def __init__(self, message_id: UUID, model: str) -> None:
+    def __init__(self, message_id: UUID, model: str, kept: str = "") -> None:
         self.message_id = str(message_id)
         self.pk = message_id
         self.model = model
         self.pieces: list[str] = []
+        self.kept = kept
         self.state: Frame = self._frame("state", state="queued", place=None, progress=None)
         self.final: Frame | None = None
         self.error: ServiceError | None = None
@@ -59,8 +60,9 @@ class Generation:
 
     @property
     def content(self) -> str:
-        """All text so far."""
-        return "".join(self.pieces)
+        """All text so far; never less than what was kept before this process picked the answer up."""
+        text = "".join(self.pieces)
+        return text if len(text) >= len(self.kept) else self.kept
 
     def take(self, event: Event) -> None:
         """Take over what the engine says."""
@@ -100,6 +102,11 @@ class Generation:
                 model=self.model,
                 error=INTERRUPTED,
             )
+        elif self.kept:
+            self.end(
+                "done", finish_reason="interrupted", usage=None, timings=None, model=self.model, error=INTERRUPTED,
+                content=self.kept,
+            )  # fmt: skip
         else:
             self.end("error", **error.body())
 
@@ -147,7 +154,7 @@ class Generations:
 
     def pick_up(self, message: Message) -> Generation:
         """Go on with an answer that this process did not start, from its first piece."""
-        generation = Generation(message.pk, message.model)
+        generation = Generation(message.pk, message.model, message.content)
         self._spawn(generation, self._patient_attach(str(message.pk)), None)
         return generation
 
@@ -239,7 +246,7 @@ def outcome_of(generation: Generation) -> tuple[MessageState, dict[str, Any]]:
     fields: dict[str, Any] = {"model": generation.model}
     if generation.error is not None:
         fields |= {"error": generation.error.message[:500], "error_code": generation.error.error_code}
-        if not generation.pieces:
+        if not generation.content:
             lost = isinstance(generation.error, GenerationUnknown)
             return (MessageState.INTERRUPTED if lost else MessageState.FAILED), fields
         return MessageState.INTERRUPTED, fields | {"finish_reason": "interrupted"}

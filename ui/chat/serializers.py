@@ -5,17 +5,10 @@ from typing import Any
 from rest_framework import serializers
 
 from secai_site.kernel.errors import ServiceError
-from secai_site.kernel.http.serializers import Decimal, Flag, StrictSerializer, Text, Whole
+from secai_site.kernel.http.serializers import Decimal, Flag, Identifier, StrictSerializer, Text, Whole
 
 TEXT_LIMIT = 200_000
 TOKENS_LIMIT = 32_768
-
-
-class StopList(serializers.ListField):
-    """Up to 16 strings that end an answer."""
-
-    child = Text(max_length=256)
-    max_length = 16
 
 
 class SamplingFields(StrictSerializer):
@@ -25,7 +18,7 @@ class SamplingFields(StrictSerializer):
     top_p = Decimal(min_value=0, max_value=1, required=False)
     max_tokens = Whole(min_value=1, max_value=TOKENS_LIMIT, required=False)
     seed = Whole(min_value=0, max_value=2**32 - 1, required=False)
-    stop = StopList(required=False)
+    stop = serializers.ListField(child=Text(max_length=256), max_length=16, required=False)
 
 
 def sampling_of(body: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +44,7 @@ class ChatRequest(SamplingFields):
     message = Text(max_length=TEXT_LIMIT, required=False, trim_whitespace=False)
     messages = TurnFields(many=True, required=False)
     model = Text(max_length=128, required=False, allow_null=True)
-    conversation_id = serializers.UUIDField(required=False, allow_null=True)
+    conversation_id = Identifier(required=False, allow_null=True)
     system = Text(max_length=TEXT_LIMIT, required=False, allow_blank=True, trim_whitespace=False)
     stream = Flag(required=False)
     attachments = serializers.ListField(required=False)
@@ -91,7 +84,7 @@ class ConversationChanges(StrictSerializer):
     pinned = Flag(required=False)
     folder = Text(max_length=100, required=False, allow_blank=True)
     system = Text(max_length=TEXT_LIMIT, required=False, allow_blank=True, trim_whitespace=False)
-    active_leaf = serializers.UUIDField(required=False)
+    active_leaf = Identifier(required=False)
 
 
 class ListQuery(StrictSerializer):
@@ -111,7 +104,7 @@ class SendFrame(SamplingFields):
 
     type = Text()
     text = Text(max_length=TEXT_LIMIT, trim_whitespace=False)
-    parent = serializers.UUIDField(required=False, allow_null=True)  # type: ignore[assignment]
+    parent = Identifier(required=False, allow_null=True)  # type: ignore[assignment]
     model = Text(max_length=128, required=False, allow_null=True, allow_blank=True)
 
 
@@ -119,7 +112,7 @@ class MessageFrame(StrictSerializer):
     """`{"type": "stop", "message_id"}`"""
 
     type = Text()
-    message_id = serializers.UUIDField()
+    message_id = Identifier()
 
 
 class ResumeFrame(MessageFrame):
@@ -132,7 +125,7 @@ class AgainFrame(SamplingFields):
     """`{"type": "regenerate", "message_id", "model"}`"""
 
     type = Text()
-    message_id = serializers.UUIDField()
+    message_id = Identifier()
     model = Text(max_length=128, required=False, allow_null=True, allow_blank=True)
 
 

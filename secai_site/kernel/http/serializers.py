@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from rest_framework import serializers
 
@@ -30,6 +31,16 @@ class Text(serializers.CharField):
         if not isinstance(data, str):
             raise serializers.ValidationError("Write a string.")
         return super().to_internal_value(data)
+
+
+class Identifier(serializers.UUIDField):
+    """A UUID written as a JSON string; a number is none."""
+
+    def to_internal_value(self, data: Any) -> UUID:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("Write a UUID.")
+        found: UUID = super().to_internal_value(data)
+        return found
 
 
 class Whole(serializers.IntegerField):

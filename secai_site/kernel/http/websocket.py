@@ -15,7 +15,7 @@ from secai_site.kernel.auth.authentication import ON_BEHALF_OF, principal_of_hea
 from secai_site.kernel.auth.models import User
 from secai_site.kernel.auth.principal import Principal, of_session
 from secai_site.kernel.auth.sessions import SessionStore
-from secai_site.kernel.errors import NotAllowed, NotSignedIn, ServiceError
+from secai_site.kernel.errors import InvalidRequest, NotAllowed, NotSignedIn, ServiceError
 from secai_site.kernel.http.middleware import origin_is_ours
 
 PRINCIPAL_KEY = "secai.principal"
@@ -42,11 +42,14 @@ class WebsocketGate:
 
 
 def check_origin(headers: dict[str, str], *, secure: bool) -> None:
-    """Raise `NotAllowed` for a foreign Host, or a page of another origin; programs send no Origin."""
+    """Raise `InvalidRequest` for a foreign Host, `NotAllowed` for a page of another origin.
+
+    Programs send no Origin.
+    """
     host = headers.get("host", "")
     bare = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
     if not validate_host(bare, settings.ALLOWED_HOSTS):
-        raise NotAllowed("This Host is not one of this box.", code="request.host")
+        raise InvalidRequest("This Host is not one of this box.", code="request.host")
     origin = headers.get("origin")
     scheme = "https" if secure or settings.BEHIND_TLS else "http"
     if origin is not None and not origin_is_ours(origin, scheme=scheme, host=host):

@@ -1,0 +1,219 @@
+"""A promoted model is what was promoted, or it is out of use."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.conf import settings as django_settings
+from django.db import OperationalError
+
+from registry import integrity, services
+from registry.jobs import verify
+from registry.models import Artifact
+from secai_site.kernel.errors import Conflict
+from secai_site.kernel.inference.echo import EchoEngine
+from secai_site.kernel.inference.protocol import ModelFile
+from secai_site.kernel.jobs.models import Job
+from tests.support.builders import flip_byte, held, incoming, promoted, submitted
+from tests.support.cast import Cast, key_of
+from tests.support.client import ListenerClient, caller, events_of, program
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def registry(cast: Cast, engine: EchoEngine) -> ListenerClient:
+    """A program with the scope `models` at the registry's door."""
+    return program(key_of(cast.operator, "read", "models"), "registry")
+
+
+def report_of(client: ListenerClient, **query: str) -> dict[str, Any]:
+    """POST /v1/model/verify-manifest."""
+    answer = client.send("POST", "/v1/model/verify-manifest", {}, query_params=query)
+    assert answer.status_code == 200
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def test_sound_models_are_verified(registry: ListenerClient) -> None:
+    one, two = promoted("one"), promoted("two")
+    report = report_of(registry)
+    assert (report["ok"], report["checked"]) == (True, 2)
+    assert [(m["name"], m["status"], m["expected"] == m["actual"]) for m in report["models"]] == [
+        ("one", "verified", True), ("two", "verified", True),
+    ]  # fmt: skip
+    assert report["models"][0]["tensors"] == {"checked": 2, "failed": 0}
+    assert Artifact.objects.get(pk=one.pk).verified_at > one.verified_at
+    assert report_of(registry, name="TWO")["checked"] == 1
+    assert two.is_sound
+
+
+def test_no_models_are_fine(registry: ListenerClient) -> None:
+    assert report_of(registry)["ok"] is True
+
+
+def test_one_flipped_bit_with_its_time_kept_is_found(registry: ListenerClient, audited: Any) -> None:
+    sound, flipped = promoted("sound"), promoted("flipped")
+    flip_byte(Path(flipped.path))
+    report = report_of(registry)
+    assert report["ok"] is False
+    assert [(m["name"], m["status"]) for m in report["models"]] == [
+        ("flipped", "failed"),
+        ("sound", "verified"),
+    ]
+    assert report["models"][0]["actual"] not in (None, flipped.sha256)
+    event = audited("registry.model:integrity")[0]
+    assert (event["outcome"], event["detail"]["expected"]) == ("failed", flipped.sha256)
+    assert Artifact.objects.get(pk=flipped.pk).status == "failed"
+    assert Artifact.objects.get(pk=sound.pk).status == "promoted"
+
+
+@pytest.mark.parametrize("damage", ["gone", "a link", "a folder", "a fifo", "longer"])
+def test_other_damage_is_found(registry: ListenerClient, damage: str) -> None:
+    path = Path(promoted().path)
+    data = path.read_bytes()
+    path.unlink()
+    match damage:
+        case "a link":
+            (path.parent / "copy").write_bytes(data)
+            path.symlink_to("copy")
+        case "a folder":
+            path.mkdir()
+        case "a fifo":
+            os.mkfifo(path)
+        case "longer":
+            path.write_bytes(data + b"\0")
+    status = report_of(registry)["models"][0]["status"]
+    assert status == ("missing" if damage == "gone" else "failed")
+    assert Artifact.objects.get().status == "failed"
+
+
+def test_a_failed_model_stays_failed_when_its_bytes_come_back(registry: ListenerClient) -> None:
+    row = promoted()
+    flip_byte(Path(row.path))
+    report_of(registry)
+    flip_byte(Path(row.path))
+    report = report_of(registry)
+    assert (report["ok"], report["models"][0]["status"]) == (False, "failed")
+    assert Artifact.objects.get().status == "failed"
+
+
+async def test_a_failed_model_leaves_the_engines_memory(registry: ListenerClient, engine: EchoEngine) -> None:
+    row = await sync_to_async(promoted)()
+    await engine.load(ModelFile(row.name, row.path, row.sha256))
+    flip_byte(Path(row.path))
+    await sync_to_async(report_of)(registry)
+    assert (await engine.status()).model is None
+
+
+def test_the_background_check_reports_the_same(engine: EchoEngine) -> None:
+    flip_byte(Path(promoted().path))
+
+    class Context:
+        def progress(self, _fraction: float, _name: str) -> None: ...
+
+    report = verify(Context())  # type: ignore[arg-type]
+    assert report["ok"] is False
+    assert Artifact.objects.get().status == "failed"
+
+
+def test_progress_counts_over_all_models() -> None:
+    promoted("one", data=b"a" * 100)
+    promoted("two", data=b"b" * 300)
+    told: list[tuple[float, str]] = []
+    integrity.verify_all(lambda fraction, name: told.append((fraction, name)))
+    assert told == [(0.25, "one"), (1.0, "two")]
+
+
+def test_it_runs_as_a_job_when_asked(registry: ListenerClient) -> None:
+    answer = registry.send("POST", "/v1/model/verify-manifest?async=true", {})
+    assert answer.status_code == 202
+    assert str(Job.objects.get().pk) == answer.json()["job"]
+
+
+async def test_it_streams_its_progress(cast: Cast, engine: EchoEngine) -> None:
+    await sync_to_async(promoted)()
+    async with caller(await sync_to_async(key_of)(cast.operator, "models"), "registry") as client:
+        answer = await client.post(
+            "/v1/model/verify-manifest", json={}, headers={"Accept": "text/event-stream"}
+        )
+    events = events_of(answer.text)
+    assert [name for name, _data in events] == ["message", "done"]
+    assert events[0][1] == {"progress": 1.0, "model": "tiny"}
+    assert events[1][1]["ok"] is True
+
+
+async def test_a_stream_that_fails_says_so_and_ends(
+    cast: Cast, engine: EchoEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lock(*_args: Any, **_kwargs: Any) -> None:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr("registry.api.verify_all", lock)
+    async with caller(await sync_to_async(key_of)(cast.operator, "models"), "registry") as client:
+        answer = await client.post(
+            "/v1/model/verify-manifest", json={}, headers={"Accept": "text/event-stream"}
+        )
+    events = events_of(answer.text)
+    assert [(name, data["code"]) for name, data in events] == [("error", "database.unavailable")]
+
+
+# --- deleting ----------------------------------------------------------------------------------------
+
+
+async def test_a_loaded_model_is_not_deleted_unless_forced(
+    registry: ListenerClient, engine: EchoEngine, audited: Any
+) -> None:
+    row = await sync_to_async(promoted)()
+    await engine.load(ModelFile(row.name, row.path, row.sha256))
+    send = sync_to_async(registry.send)
+    for query in ("", "?force=1", "?force=false", "?force="):
+        answer = await send("DELETE", f"/v1/model/TINY{query}")
+        assert (answer.status_code, answer.json()["code"]) == (409, "model.loaded")
+    assert Path(row.path).exists()
+    assert (await send("DELETE", "/v1/model/tiny?force=true")).status_code == 200
+    assert (await engine.status()).model is None
+    assert not Path(row.path).exists()
+    assert len(await sync_to_async(audited)("registry.model:deleted")) == 1
+
+
+def test_an_engine_that_is_down_has_nothing_loaded(registry: ListenerClient, engine: EchoEngine) -> None:
+    promoted()
+    engine.dead = True
+    assert registry.send("DELETE", "/v1/model/tiny").status_code == 200
+    assert not Artifact.objects.exists()
+
+
+# --- clearing up -------------------------------------------------------------------------------------
+
+
+def test_the_sweep_removes_what_nobody_owns_and_only_when_it_is_old() -> None:
+    root = Path(django_settings.QUARANTINE_DIR)
+    kept, waits = submitted("kept"), held("waits", b"other")
+    leftover = incoming()
+    (root / "orphan").mkdir()
+    (root / "orphan" / "artifact").write_bytes(b"x")
+    assert services.sweep() == {"removed": 0}
+    assert services.sweep(now=time.time() + 25 * 3600) == {"removed": 2}
+    assert not (root / "incoming" / leftover).exists()
+    assert not (root / "orphan").exists()
+    assert kept.file.exists()
+    assert waits.file.exists()
+
+
+def test_the_sweep_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_bytes(b"x")
+    (Path(django_settings.QUARANTINE_DIR) / "link").symlink_to(tmp_path)
+    services.sweep(now=time.time() + 25 * 3600)
+    assert (tmp_path / "precious").exists()
+
+
+def test_a_state_that_moved_meanwhile_is_a_conflict() -> None:
+    item = submitted()
+    stale = type(item).objects.get(pk=item.pk)
+    services.move_item(item, services.ItemStatus.SCANNING, actor="a")
+    with pytest.raises(Conflict):
+        services.move_item(stale, services.ItemStatus.SCANNING, actor="b")
