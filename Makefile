@@ -20,7 +20,9 @@ test: setup-dev lint test-unit test-e2e ## lint, unit tests on both databases, t
 
 test-unit: setup-dev
 	$(BIN)/python -m pytest -q -m "not e2e and not browser"
-	$(BIN)/python -m tests.support.postgres -- $(BIN)/python -m pytest -q -m "not e2e and not browser and not engine"
+	@echo "The same on PostgreSQL, without the parts that know no database"
+	$(BIN)/python -m tests.support.postgres -- $(BIN)/python -m pytest -q -m "not e2e and not browser" \
+	    --ignore tests/kernel/inference --ignore tests/kernel/sandbox --ignore tests/registry/formats
 
 test-e2e: setup-dev
 	$(BIN)/python -m pytest -q -m "e2e or browser"

@@ -65,7 +65,7 @@ async def ask(box: Box, key: str, tokens: int) -> Answer:
         began = time.perf_counter()
         await socket.send(
             json.dumps(
-                {"type": "send", "text": PROMPT, "max_tokens": tokens, "temperature": 0, "stop": ["\x00"]}
+                {"type": "send", "text": PROMPT, "max_tokens": tokens, "temperature": 0}
             )
         )
         first = last = 0.0

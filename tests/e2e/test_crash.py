@@ -114,7 +114,7 @@ def test_all_listeners_run_in_one_process_too() -> None:
 
 
 def test_a_second_box_on_the_same_ports_says_so() -> None:
-    with running(offset=17_000, SECAI_DEMO_MODEL="0") as box, pytest.raises(AssertionError, match="in use"):
-        with running(offset=17_000, SECAI_DEMO_MODEL="0"):
-            pass
-    del box
+    first = running(offset=17_000, SECAI_DEMO_MODEL="0")
+    second = running(offset=17_000, SECAI_DEMO_MODEL="0")
+    with first, pytest.raises(AssertionError, match="in use"), second:
+        pass

@@ -21,7 +21,8 @@ READS = [
 ]  # fmt: skip
 CHANGES = [
     ("registry", "/v1/promote"), ("registry", "/v1/model/verify-manifest"), ("firewall", "/v1/tool/invoke"),
-    ("airlock", "/v1/proxy"), ("agent", "/v1/task"), ("search", "/search"), ("ui", "/api/chat"), ("ui", "/api/generate"),
+    ("airlock", "/v1/proxy"), ("agent", "/v1/task"), ("search", "/search"),
+    ("ui", "/api/chat"), ("ui", "/api/generate"),
     ("ui", "/api/models/download"), ("ui", "/api/models/import"), ("ui", "/api/models/verify-manifest"),
     ("ui", "/api/diffusion/runtime/enable"), ("ui", "/api/vault/lock"), ("ui", "/api/vault/unlock"),
     ("ui", "/api/vault/keepalive"), ("ui", "/api/emergency/panic"), ("ui", "/api/updates/stage"),

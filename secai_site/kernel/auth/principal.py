@@ -38,7 +38,7 @@ class Principal:
 
     @property
     def rate_key(self) -> str:
-        """What a rate is counted by: the person over all sessions, else the key, or the service and whom it acts for."""
+        """What a rate is counted by: the person over all sessions, else the key, or the service and its person."""
         if self.kind == "session" and self.user:
             return f"user:{self.user.pk}"
         return self.name
