@@ -46,11 +46,16 @@ def routes() -> list[Route]:
     return sorted(found)
 
 
-ADMIN = ("/admin/", "/admin/jobs/job/", "/admin/accounts/user/add/", "/admin/audit/auditevent/", "/admin/nothing/")
+ADMIN = (
+    "/admin/",
+    "/admin/jobs/job/",
+    "/admin/accounts/user/add/",
+    "/admin/audit/auditevent/",
+    "/admin/nothing/",
+)
 EVERY = [*routes(), *(Route("ui", path) for path in ADMIN)]
 # Open to everyone: what a signed-out person needs, and says nothing about the box.
 OPEN = {
     Route("ui", "/sign-in"), Route("ui", "/setup"), Route("ui", "/texts.json"),
     *(Route(name, "/health") for name in LISTENERS),
 }  # fmt: skip
-API = [route for route in EVERY if re.match(r"/(api|v1|search|health)", route.path) and route not in OPEN]

@@ -416,7 +416,9 @@ def test_the_eleventh_attempt_in_a_minute_waits(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize(
-    "to", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "\t//evil.example", "/\t/evil.example"]
+    "to",
+    ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "\t//evil.example",
+     "/\t/evil.example"],
 )  # fmt: skip
 def test_next_leads_to_this_box_only(cast: Cast, to: str) -> None:
     answer, _client = sign_in("mia", PASSWORD, next=to)

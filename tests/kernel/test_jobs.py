@@ -243,7 +243,12 @@ def test_old_jobs_are_forgotten() -> None:
 def worker() -> Iterator[Worker]:
     """A worker that runs in threads of this process."""
     made = Worker()
-    thread = threading.Thread(target=lambda: (made.run(), connections.close_all()))
+
+    def work() -> None:
+        made.run()
+        connections.close_all()
+
+    thread = threading.Thread(target=work)
     thread.start()
     yield made
     made.stop()

@@ -10,7 +10,8 @@ FOREIGN = [
     "null", "", "http://evil.example", "https://localhost:8480", "http://localhost", "http://localhost:8470",
     "http://127.0.0.1:8480", "http://localhost:8480.evil.example", "http://localhost:8480@evil.example",
     "http://localhost:8480/", "http://localhost:8480/path", "http://[", "http://[::1", "http://localhost:99999999",
-    "http://evil.example http://localhost:8480", "http://local\thost:8480", "http://localhost:8480\x00", "//localhost:8480",
+    "http://evil.example http://localhost:8480", "http://local\thost:8480", "http://localhost:8480\x00",
+    "//localhost:8480",
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """A promoted model is what was promoted, or it is out of use."""
 
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from django.db import OperationalError
 
 from registry import integrity, services
 from registry.jobs import verify
+from registry.lifecycle import ItemStatus
 from registry.models import Artifact
 from secai_site.kernel.errors import Conflict
 from secai_site.kernel.inference.echo import EchoEngine
 from secai_site.kernel.inference.protocol import ModelFile
 from secai_site.kernel.jobs.models import Job
+from secai_site.kernel.jobs.worker import JobContext
 from tests.support.builders import flip_byte, held, incoming, promoted, submitted
 from tests.support.cast import Cast, key_of
 from tests.support.client import ListenerClient, caller, events_of, program
@@ -111,11 +114,9 @@ async def test_a_failed_model_leaves_the_engines_memory(registry: ListenerClient
 
 def test_the_background_check_reports_the_same(engine: EchoEngine) -> None:
     flip_byte(Path(promoted().path))
-
-    class Context:
-        def progress(self, _fraction: float, _name: str) -> None: ...
-
-    report = verify(Context())  # type: ignore[arg-type]
+    job = Job.objects.create(kind="registry.verify", state="running")
+    report = verify(JobContext(job, threading.Event()))
+    assert report is not None
     assert report["ok"] is False
     assert Artifact.objects.get().status == "failed"
 
@@ -214,6 +215,6 @@ def test_the_sweep_follows_no_link(tmp_path: Path) -> None:
 def test_a_state_that_moved_meanwhile_is_a_conflict() -> None:
     item = submitted()
     stale = type(item).objects.get(pk=item.pk)
-    services.move_item(item, services.ItemStatus.SCANNING, actor="a")
+    services.move_item(item, ItemStatus.SCANNING, actor="a")
     with pytest.raises(Conflict):
-        services.move_item(stale, services.ItemStatus.SCANNING, actor="b")
+        services.move_item(stale, ItemStatus.SCANNING, actor="b")

@@ -19,7 +19,7 @@ from tests.support.builders import flip_byte, held, incoming, promoted, submitte
 from tests.support.cast import Cast, key_of
 from tests.support.client import ListenerClient, program
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
@@ -242,6 +242,7 @@ def at_once(*calls: Any) -> list[Any]:
         return list(pool.map(guarded, calls))
 
 
+@pytest.mark.django_db(transaction=True)
 def test_of_many_who_promote_a_file_at_once_one_does() -> None:
     item = held()
 
@@ -256,6 +257,7 @@ def test_of_many_who_promote_a_file_at_once_one_does() -> None:
     assert QuarantineItem.objects.get().status == "promoted"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_of_two_files_that_want_one_name_at_once_one_gets_it() -> None:
     items = [held("one", b"one"), held("two", b"two")]
     calls = [

@@ -14,11 +14,12 @@ from registry.models import Artifact, QuarantineItem
 from registry.quarantine import scan as scanning
 from registry.quarantine.stages.base import StageVerdict, inconclusive, not_applicable, passed, refused
 from secai_site.kernel.jobs.models import Job
+from secai_site.kernel.jobs.queue import enqueue
 from secai_site.kernel.jobs.worker import Cancelled, JobContext
 from tests.support.builders import ScriptedStage, flip_byte, submitted
 from tests.support.hostile_models import hostile, small_gguf, small_safetensors
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 HOSTILE = {case.name: case for case in hostile()}
 
@@ -117,7 +118,7 @@ def test_a_promotion_that_a_crash_interrupted_is_finished(
     settings.PROMOTION = "manual"
     script(monkeypatch)
     item = scan(submitted())
-    services.enqueue("registry.scan", subject=str(item.pk), item_id=str(item.pk))
+    enqueue("registry.scan", subject=str(item.pk), item_id=str(item.pk))
     settings.PROMOTION = "automatic"
     assert scan(item).status == "promoted"
 

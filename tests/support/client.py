@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 from django.conf import settings
-from django.middleware.csrf import _get_new_csrf_string  # type: ignore[attr-defined]
+from django.middleware.csrf import _get_new_csrf_string
 from django.test import Client
 
 from secai_site.asgi import application_for
@@ -21,7 +21,8 @@ class ListenerClient(Client):
     """A synchronous client of one listener; nothing is exempt from CSRF, a fault is a 500 and not a traceback."""
 
     def __init__(self, listener: str = "ui", *, key: str | None = None, **headers: str) -> None:
-        super().__init__(enforce_csrf_checks=True, raise_request_exception=False, **{LISTENER_KEY: listener})
+        super().__init__(enforce_csrf_checks=True, raise_request_exception=False)
+        self.defaults[LISTENER_KEY] = listener
         self.defaults["HTTP_HOST"] = f"localhost:{LISTENERS[listener].port}"
         self.listener = listener
         if key is not None:

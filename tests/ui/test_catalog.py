@@ -110,7 +110,9 @@ def test_a_member_may_load_and_not_manage(cast: Cast, peers: EchoEngine) -> None
     assert Artifact.objects.exists()
 
 
-@pytest.mark.parametrize("name", ["%2e%2e", "..%2fquarantine", "%2e", "a%00b", "%ff", "x" * 3000, "a?force=true", "ä"])
+@pytest.mark.parametrize(
+    "name", ["%2e%2e", "..%2fquarantine", "%2e", "a%00b", "%ff", "x" * 3000, "a?force=true", "ä"]
+)
 def test_strange_names_reach_nothing(olga: ListenerClient, name: str) -> None:
     promoted()
     for method, path in (("DELETE", name), ("POST", f"{name}/load"), ("POST", f"{name}/unload")):
@@ -122,7 +124,9 @@ def test_strange_names_reach_nothing(olga: ListenerClient, name: str) -> None:
 
 
 @pytest.mark.parametrize(("free", "verdict"), [(10**9, "fits"), (320_000_000, "tight"), (200_000_000, "no")])
-def test_the_memory_that_is_needed_is_compared(monkeypatch: pytest.MonkeyPatch, free: int, verdict: str) -> None:
+def test_the_memory_that_is_needed_is_compared(
+    monkeypatch: pytest.MonkeyPatch, free: int, verdict: str
+) -> None:
     monkeypatch.setattr(fit, "available_bytes", lambda: free)
     model: Any = {"format": "gguf", "size_bytes": 50_000_000, "facts": {}}
     assert fit.fit_of(model) == {"verdict": verdict, "needed_bytes": 259_715_200, "free_bytes": free}
@@ -151,7 +155,9 @@ def test_the_security_page_tells_the_facts(olga: ListenerClient) -> None:
     assert [body[field] for field in fields] == ["uninitialized", False, False, False]
     assert (body["integrity_ok"], body["last_integrity_check"]) == (False, None)
     promoted()
-    Job.objects.create(kind="registry.verify", state="succeeded", result={"ok": True}, finished_at="2026-01-01T00:00:00Z")
+    Job.objects.create(
+        kind="registry.verify", state="succeeded", result={"ok": True}, finished_at="2026-01-01T00:00:00Z"
+    )
     body = olga.get("/api/security/status").json()
     assert (body["integrity_ok"], body["last_integrity_check"]) == (True, "2026-01-01T00:00:00Z")
     Artifact.objects.update(status="failed")

@@ -103,11 +103,13 @@ async def test_an_answer_that_is_long_enough_ends_by_length(api: httpx.AsyncClie
 @pytest.mark.parametrize(
     "body",
     [
-        {}, {"message": ""}, {"message": 7}, {"message": None}, {"message": ["a"]}, {"message": "a", "messages": []} | {"x": 1},
+        {}, {"message": ""}, {"message": 7}, {"message": None}, {"message": ["a"]}, {"message": "a", "x": 1},
         {"message": "a", "messages": [{"role": "user", "content": "a"}]}, {"messages": []}, {"messages": "a"},
         {"messages": [{"role": "system", "content": "a"}]}, {"messages": [{"role": "assistant", "content": "a"}]},
-        {"messages": [{"role": "user"}]}, {"messages": [{"role": "user", "content": "a", "name": "x"}]}, {"messages": [1]},
-        {"message": "a", "temperature": "1"}, {"message": "a", "temperature": 5.1}, {"message": "a", "temperature": True},
+        {"messages": [{"role": "user"}]}, {"messages": [{"role": "user", "content": "a", "name": "x"}]},
+        {"messages": [1]},
+        {"message": "a", "temperature": "1"}, {"message": "a", "temperature": 5.1},
+        {"message": "a", "temperature": True},
         {"message": "a", "max_tokens": 0}, {"message": "a", "max_tokens": 1.0}, {"message": "a", "max_tokens": True},
         {"message": "a", "max_tokens": 10**30}, {"message": "a", "seed": -1}, {"message": "a", "seed": 2**32},
         {"message": "a", "stop": "x"}, {"message": "a", "stop": [1]}, {"message": "a", "stop": ["x"] * 17},
@@ -412,9 +414,10 @@ def test_the_list_turns_its_pages(mia: ListenerClient, cast: Cast, django_assert
 
 
 @pytest.mark.parametrize(
-    "query", [{"limit": "0"}, {"limit": "201"}, {"limit": "x"}, {"limit": "9" * 5000}, {"before": "yesterday"}, {"x": "1"},
-              {"before": "0001-01-01T00:00:00+14:00"}, {"before": "9999-12-31T23:59:59-14:00"}, {"q": "x" * 201},
-              {"q": "a\0"}],
+    "query",
+    [{"limit": "0"}, {"limit": "201"}, {"limit": "x"}, {"limit": "9" * 5000}, {"before": "yesterday"}, {"x": "1"},
+     {"before": "0001-01-01T00:00:00+14:00"}, {"before": "9999-12-31T23:59:59-14:00"}, {"q": "x" * 201},
+     {"q": "a\0"}],
 )  # fmt: skip
 def test_a_malformed_query_is_refused(mia: ListenerClient, query: dict[str, str]) -> None:
     assert mia.get("/api/conversations", query).status_code == 400

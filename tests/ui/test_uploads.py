@@ -12,8 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from registry.models import QuarantineItem
-from secai_site.kernel.errors import InvalidRequest, NotAllowed, NotSignedIn, ServiceError, StorageFull, TooMany
-from secai_site.kernel.http import uploads
+from secai_site.kernel.errors import (
+    InvalidRequest,
+    NotAllowed,
+    NotSignedIn,
+    ServiceError,
+    StorageFull,
+    TooMany,
+)
 from secai_site.kernel.http.uploads import SCOPE_KEY, IncomingUpload, NotMultipart, ReceivedFile
 from tests.support.builders import BOUNDARY, form
 from tests.support.cast import Cast, key_of
@@ -78,8 +84,9 @@ def test_a_bad_form_is_refused_and_leaves_nothing(tmp_path: Path, case: str, ste
 
 
 @pytest.mark.parametrize(
-    "kind", ["", "application/json", "multipart/form-data", "multipart/form-data; boundary=", "multipart/mixed; boundary=x",
-             "text/plain; boundary=x"],
+    "kind",
+    ["", "application/json", "multipart/form-data", "multipart/form-data; boundary=", "multipart/mixed; boundary=x",
+     "text/plain; boundary=x"],
 )  # fmt: skip
 def test_other_content_types_are_415(tmp_path: Path, kind: str) -> None:
     with pytest.raises(NotMultipart) as caught:
@@ -107,16 +114,20 @@ def test_a_disk_that_fills_up_is_507_and_leaves_nothing(
         room -= 40
         return real(descriptor, data[:40])
 
-    monkeypatch.setattr(uploads.os, "write", write)
+    monkeypatch.setattr("secai_site.kernel.http.uploads.os.write", write)
     with pytest.raises(StorageFull) as caught:
         receive(tmp_path, form(("file", "a", b"x" * 1000)))
     assert caught.value.http_status == 507
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_write_that_takes_only_a_part_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_takes_only_a_part_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = os.write
-    monkeypatch.setattr(uploads.os, "write", lambda descriptor, data: real(descriptor, data[:3]))
+    monkeypatch.setattr(
+        "secai_site.kernel.http.uploads.os.write", lambda descriptor, data: real(descriptor, data[:3])
+    )
     assert receive(tmp_path, form(("file", "a", b"0123456789"))).path.read_bytes() == b"0123456789"
 
 
@@ -181,7 +192,8 @@ def upload(client: ListenerClient, data: bytes, filename: str = "My model.gguf",
     parts = [(name, None, value.encode()) for name, value in fields.items()]
     incoming = Path(django_settings.QUARANTINE_DIR) / "incoming"
     received = receive(incoming, form(*parts, ("file", filename, data)), step=1000)
-    return client.generic("POST", "/api/models/import", b"", content_type=TYPE, **{SCOPE_KEY: received})
+    scope: Any = {SCOPE_KEY: received}
+    return client.generic("POST", "/api/models/import", b"", content_type=TYPE, **scope)
 
 
 def left() -> list[str]:
@@ -238,7 +250,9 @@ def test_without_a_received_file_there_is_no_upload(importer: ListenerClient) ->
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_registry_that_is_down_leaves_nothing(importer: ListenerClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registry_that_is_down_leaves_nothing(
+    importer: ListenerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from secai_site.kernel.http import peer
     from tests.support.peers import Nobody
 

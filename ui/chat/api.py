@@ -84,7 +84,6 @@ async def _start_and_wait(request: GenerationRequest, caller: Any) -> Generation
     generation = generations.start(request, caller)
     async for _frame in generation.follow():
         pass
-    await generation.written.wait()
     return generation
 
 

@@ -122,6 +122,8 @@ class Generation:
                 yield self._frame("delta", seq=position, text=self.pieces[position])
                 position += 1
             if self.final is not None:
+                # written down first: who is told that it is done may build on it at once
+                await self.written.wait()
                 yield self.final
                 return
             await changed.wait()

@@ -9,6 +9,7 @@ from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render as render_page
 from rest_framework import exceptions
+from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 from rest_framework.response import Response
 
 from secai_site.kernel.errors import NotAllowed, NotFound, NotSignedIn, ServiceError, StorageFull, Unavailable
@@ -69,9 +70,17 @@ def render(error: Exception, context: dict[str, Any]) -> Response:
         headers.setdefault("WWW-Authenticate", 'Bearer realm="secai"')
     if known.retry_after is not None:
         headers["Retry-After"] = str(known.retry_after)
+    _answer_readably(context.get("request"))
     view = context.get("view")
     shape = getattr(view, "error_body", ServiceError.body)
     return Response(shape(known), status=known.http_status, headers=headers)
+
+
+def _answer_readably(request: Any) -> None:
+    """A refusal is JSON (or the browsable page) also where a view answers in a form of its own, such as YAML."""
+    chosen = getattr(request, "accepted_renderer", None)
+    if chosen is not None and not isinstance(chosen, JSONRenderer | BrowsableAPIRenderer):
+        request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
 
 
 def wants_json(request: HttpRequest) -> bool:
