@@ -64,9 +64,7 @@ async def ask(box: Box, key: str, tokens: int) -> Answer:
         before = socket.received
         began = time.perf_counter()
         await socket.send(
-            json.dumps(
-                {"type": "send", "text": PROMPT, "max_tokens": tokens, "temperature": 0}
-            )
+            json.dumps({"type": "send", "text": PROMPT, "max_tokens": tokens, "temperature": 0})
         )
         first = last = 0.0
         text = 0

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import async_to_sync
+from channels.db import database_sync_to_async
 from django.conf import settings
-from django.db import connection
 from django.http import HttpResponseBase, StreamingHttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -113,14 +113,11 @@ async def _events(name: str | None) -> AsyncIterator[str]:
         loop.call_soon_threadsafe(told.put_nowait, (fraction, model))
 
     def work() -> dict[str, Any]:
-        try:
-            report = verify_all(tell, name=name)
-            _unload_failed(report)
-            return report
-        finally:
-            connection.close()
+        report = verify_all(tell, name=name)
+        _unload_failed(report)
+        return report
 
-    working = asyncio.ensure_future(sync_to_async(work, thread_sensitive=False)())
+    working = asyncio.ensure_future(database_sync_to_async(work, thread_sensitive=False)())
     working.add_done_callback(lambda _work: told.put_nowait(None))
     last = -1
     while (item := await told.get()) is not None:

@@ -10,6 +10,7 @@ from registry.integrity import verify_all
 from registry.lifecycle import ItemStatus
 from registry.models import QuarantineItem
 from secai_site.kernel import ports
+from secai_site.kernel.errors import ServiceError
 from secai_site.kernel.inference.errors import EngineDown
 from secai_site.kernel.inference.protocol import Engine
 from secai_site.kernel.jobs.queue import job
@@ -27,7 +28,11 @@ def scan_item(context: JobContext, *, item_id: str) -> dict[str, Any]:
     if item.status != ItemStatus.HELD and not scan(item, context):
         return {"status": item.status}
     if settings.PROMOTION == "automatic":
-        services.promote_item(item=item, actor="service:jobs")
+        try:
+            services.promote_item(item=item, actor="service:jobs")
+        except ServiceError as error:
+            services.explain(item=item, reason=f"It passed every check, but: {error.message}")
+            raise
     return {"status": item.status}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from registry.contract import ModelRecord, QuarantineRecord, StageRecord
 from registry.lifecycle import ItemStatus
 from registry.models import Artifact, QuarantineItem, StageResult
-from registry.names import key_of
+from registry.names import FORM, key_of
 from secai_site.kernel.errors import NotFound
 from secai_site.kernel.jobs.models import Job, JobState
 
@@ -33,7 +33,7 @@ def all_models() -> list[ModelRecord]:
 
 def find_model(name: str) -> Artifact:
     """The model of this name, upper and lower case alike; raises `NotFound`."""
-    row = Artifact.objects.filter(name_key=key_of(name)).first()
+    row = Artifact.objects.filter(name_key=key_of(name)).first() if FORM.fullmatch(name) else None
     if row is None:
         raise NotFound(f"There is no model named “{name[:128]}” in the registry.", code="model.not_found")
     return row

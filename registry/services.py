@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from registry import names
@@ -30,7 +30,7 @@ from secai_site.kernel.jobs.queue import UNFINISHED, enqueue
 log = logging.getLogger(__name__)
 
 FORMATS = ("gguf", "safetensors", "diffusion")
-LEFTOVER_S = 24 * 3600
+LEFTOVER_S = 3600
 
 
 class NotScanned(InvalidRequest):
@@ -77,10 +77,14 @@ def submit(*, path: str, name: str, filename: str, source: str, actor: str) -> Q
 
 def _require_free_name(name: str) -> None:
     if Artifact.objects.filter(name_key=names.key_of(name)).exists():
-        raise names.NameRefused(
-            f"There is already a model named “{name}”. Choose another name, or delete the old one first.",
-            code="model.name_taken",
-        )
+        raise _name_taken(name)
+
+
+def _name_taken(name: str) -> names.NameRefused:
+    return names.NameRefused(
+        f"There is already a model named “{name}”. Choose another name, or delete the old one first.",
+        code="model.name_taken",
+    )
 
 
 # --- moving through quarantine -----------------------------------------------------------------------
@@ -111,6 +115,11 @@ def _require_idle(item: QuarantineItem) -> None:
     scans = Job.objects.filter(kind="registry.scan", subject=str(item.pk), state__in=UNFINISHED)
     if item.status == ItemStatus.SCANNING and scans.exists():
         raise Conflict("This file is being scanned; wait until the scan has ended.", code="quarantine.state")
+
+
+def explain(*, item: QuarantineItem, reason: str) -> None:
+    """Say on the item why it stays where it is."""
+    QuarantineItem.objects.filter(pk=item.pk).update(reason=reason[:500], updated_at=timezone.now())
 
 
 @transaction.atomic(durable=True)
@@ -157,15 +166,24 @@ def promote_item(*, item: QuarantineItem, actor: str, name: str | None = None) -
         _into_store(descriptor, item, target)
     finally:
         os.close(descriptor)
-    with transaction.atomic(durable=True):
-        _require_free_name(wanted)
-        _move(item, ItemStatus.PROMOTED, actor=actor)
-        artifact = _new_artifact(item, wanted, target, actor)
-        record(
-            "registry.model:promoted", actor=actor, target=f"model:{artifact.name}",
-            detail={"sha256": item.sha256, "source": item.source},
-        )  # fmt: skip
+    try:
+        artifact = _enter(item, wanted, target, actor)
+    except IntegrityError:
+        raise _name_taken(wanted) from None  # by somebody who was faster
     shutil.rmtree(item.folder, ignore_errors=True)
+    return artifact
+
+
+@transaction.atomic(durable=True)
+def _enter(item: QuarantineItem, name: str, target: Path, actor: str) -> Artifact:
+    """The row of a published file, and the end of its time in quarantine."""
+    _require_free_name(name)
+    _move(item, ItemStatus.PROMOTED, actor=actor)
+    artifact = _new_artifact(item, name, target, actor)
+    record(
+        "registry.model:promoted", actor=actor, target=f"model:{artifact.name}",
+        detail={"sha256": item.sha256, "source": item.source},
+    )  # fmt: skip
     return artifact
 
 
@@ -311,7 +329,7 @@ def fail_model(*, artifact: Artifact, actual: str | None) -> None:
 
 
 def sweep(now: float | None = None) -> dict[str, Any]:
-    """Delete what a crash left behind and no row owns: old uploads, and folders of unknown files."""
+    """Delete what a crash left behind and no row owns: old uploads, folders of unknown files, unlisted models."""
     removed = 0
     horizon = (now or time.time()) - LEFTOVER_S
     root = Path(settings.QUARANTINE_DIR)
@@ -322,6 +340,11 @@ def sweep(now: float | None = None) -> dict[str, Any]:
     known = {str(pk) for pk in QuarantineItem.objects.exclude(status="promoted").values_list("pk", flat=True)}
     for folder in root.iterdir():
         if folder.name != "incoming" and folder.name not in known and folder.lstat().st_mtime < horizon:
+            shutil.rmtree(folder, ignore_errors=True)
+            removed += 1
+    owned = set(Artifact.objects.values_list("sha256", flat=True))
+    for folder in Path(settings.MODELS_DIR).iterdir():
+        if folder.name not in owned and folder.lstat().st_mtime < horizon:
             shutil.rmtree(folder, ignore_errors=True)
             removed += 1
     sync_folder(root)

@@ -16,6 +16,7 @@ from django.conf import settings
 
 from secai_site.kernel.sandbox import Applied, Profile, apply, facts
 from secai_site.listeners import LISTENERS
+from secai_site.locks import hold
 
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys", "/run/postgresql", "/opt")
 DEVICES = ("/dev/null", "/dev/urandom", "/dev/random", "/dev/zero")
@@ -48,7 +49,9 @@ def profile_of(names: Iterable[str]) -> Profile:
 
 
 def confine(*names: str) -> Applied:
-    """Confine this process for good and write down what came of it."""
+    """Claim the names, confine this process for good and write down what came of it."""
+    for name in names:
+        hold(name)
     # the only place for temporary files that it can still reach, and none that other users share
     tempfile.tempdir = os.environ["TMPDIR"] = str(settings.SECAI_HOME / "tmp")
     applied = apply(profile_of(names))

@@ -6,6 +6,7 @@ Import this module only in the process that serves (and after a fork): it instal
 import asyncio
 import json
 import logging
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class Request(WebRequest):  # type: ignore[misc]
     upload: IncomingUpload | None = None
     refusal: ServiceError | None = None
     received: ReceivedFile | None = None
+    handed_over = False
     _read = 0
     _waiting: list[bytes] | None = None
     _complete: Callable[[], None] | None = None
@@ -63,7 +65,14 @@ class Request(WebRequest):  # type: ignore[misc]
             super().gotLength(0)
             self._refuse(_too_large())
         else:
-            super().gotLength(length)
+            self._guarded(lambda: super(Request, self).gotLength(length))
+
+    def _guarded(self, keep: Callable[[], None]) -> None:
+        """Keep a part of the body, which goes to disk when it is large; a full disk refuses the request."""
+        try:
+            keep()
+        except OSError as error:
+            self._refuse(_known(error))
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
         """A piece of the body."""
@@ -78,7 +87,7 @@ class Request(WebRequest):  # type: ignore[misc]
             if self._read > settings.BODY_LIMIT:
                 self._refuse(_too_large())
             else:
-                super().handleContentChunk(data)
+                self._guarded(lambda: super(Request, self).handleContentChunk(data))
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
         """The body is complete."""
@@ -95,7 +104,7 @@ class Request(WebRequest):  # type: ignore[misc]
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802
         """The client went away."""
-        if self.upload is not None and self.received is None:
+        if self.upload is not None and not self.handed_over:
             self.upload.abort()
         super().connectionLost(reason)
 
@@ -192,6 +201,7 @@ class ListenerServer(Server):  # type: ignore[misc]
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if getattr(protocol, "received", None) is not None:
             scope[SCOPE_KEY] = protocol.received
+            protocol.handed_over = True
         return super().create_application(protocol, scope)
 
     def open(self) -> None:
@@ -216,6 +226,11 @@ class ListenerServer(Server):  # type: ignore[misc]
             listening.addCallback(self.listen_success)
             listening.addErrback(self.listen_error)
         reactor.addSystemEventTrigger("before", "shutdown", self.kill_all_applications)
+
+    def listen_error(self, failure: Any) -> None:
+        """End the process: whoever supervises it then knows."""
+        log.critical("cannot listen: %s", failure.getErrorMessage())
+        os._exit(1)
 
     def kill_all_applications(self) -> Any:
         for protocol in [p for p, d in self.connections.items() if "application_instance" not in d]:

@@ -178,7 +178,15 @@ CACHES = {
 RATELIMIT_USE_CACHE = "limits"
 RATELIMIT_FAIL_OPEN = False
 # Per caller; a view names its rate. Reading needs no count: it changes nothing and is bounded by the sockets.
-RATES = {"write": "240/m", "chat": "60/m", "sign_in": "10/m", "upload": "60/m"}
+RATES = {
+    "write": "240/m",
+    "chat": "60/m",
+    "upload": "60/m",
+    "sign_in": "10/m",
+    "address": "60/m",
+    "setup": "20/m",
+    "refusals": "20/m",
+}
 
 # --- people ------------------------------------------------------------------------------------------
 
@@ -258,8 +266,9 @@ LOGGING: dict[str, Any] = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": env.text("SECAI_LOG_LEVEL", "INFO")},
     "loggers": {
-        "django.request": {"level": "ERROR"},
-        "django.security": {"level": "ERROR"},
+        # refusals are answers, not faults; real faults are logged where they are caught (kernel/http/errors.py)
+        "django.request": {"level": "CRITICAL"},
+        "django.security": {"level": "CRITICAL"},
         "daphne": {"level": "WARNING"},
         "twisted": {"level": "ERROR"},
         "httpx": {"level": "WARNING"},

@@ -5,10 +5,12 @@ in process groups of their own, so that one Ctrl-C reaches the supervisor alone,
 if the supervisor itself is killed, the kernel ends them.
 """
 
+import asyncio
 import ctypes
 import errno
 import fcntl
 import http.client
+import itertools
 import os
 import selectors
 import signal
@@ -17,19 +19,24 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from django.conf import settings
 from django.db import connections
 
+from secai_site.kernel.errors import ServiceError
+from secai_site.kernel.inference.client import EngineClient
 from secai_site.listeners import ALL_LISTENERS, LISTENERS
 
 PR_SET_PDEATHSIG = 1
 BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 STABLE_S = 30.0
 STOP_PATIENCE_S = 8.0
+# A child is asked once in a round of a second each; this many rounds without any answer mean that it hangs.
+SILENCE_LIMIT = 4
+ANSWER_PATIENCE_S = 3.0
 COLOURS = (36, 32, 33, 35, 34, 31, 96, 92)
 
 
@@ -46,7 +53,7 @@ class Child:
     failures: int = 0
     due: float = 0.0
     rest: bytes = b""
-    starts: int = field(default=0)
+    silent: int = 0
 
 
 class Supervisor:
@@ -61,6 +68,7 @@ class Supervisor:
         self.stopping = False
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._turns = itertools.cycle(self.children.values())
         self._width = max(map(len, self.children))
         self._coloured = out.isatty() and "NO_COLOR" not in os.environ
 
@@ -75,6 +83,8 @@ class Supervisor:
             self._wait(0.05 if not told else 1.0)
             self._reap()
             self._restart_due()
+            if told:
+                self._probe_one()
             if not told and all(map(is_healthy, self.children)):
                 told = True
                 when_ready(time.monotonic() - began)
@@ -94,7 +104,6 @@ class Supervisor:
         fcntl.fcntl(reader, fcntl.F_SETFL, os.O_NONBLOCK)
         fcntl.fcntl(reader, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         child.pid, child.pipe, child.started, child.due = pid, reader, time.monotonic(), 0.0
-        child.starts += 1
         self._selector.register(reader, selectors.EVENT_READ, child)
 
     def _become(self, child: Child, writer: int) -> None:
@@ -158,6 +167,17 @@ class Supervisor:
             for child in self.children.values():
                 if child.pid == pid:
                     self._ended(child, status)
+
+    def _probe_one(self) -> None:
+        """Ask one child a turn whether it still answers; one that is stuck for long is killed and started again."""
+        child = next(self._turns)
+        if not child.pid or time.monotonic() - child.started < STABLE_S:
+            return
+        child.silent = 0 if is_alive(child.name) else child.silent + 1
+        if child.silent >= SILENCE_LIMIT:
+            self._say(child, "does not answer any more; killing it")
+            child.silent = 0
+            os.kill(child.pid, signal.SIGKILL)
 
     def _restart_due(self) -> None:
         for child in self.children.values():
@@ -230,10 +250,29 @@ def is_healthy(name: str) -> bool:
     return all(_answers(listener, _is_well) for listener in (LISTENERS if name == ALL_LISTENERS else [name]))
 
 
+def is_alive(name: str) -> bool:
+    """Whether a process answers at all, be it that it is not well."""
+    if name == "jobs":
+        return True
+    if name == "engine":
+        return _engine_answers()
+    return all(
+        _answers(listener, _says_something) for listener in (LISTENERS if name == ALL_LISTENERS else [name])
+    )
+
+
+def _engine_answers() -> bool:
+    try:
+        asyncio.run(EngineClient(settings.ENGINE_SOCKET).status())
+    except ServiceError:
+        return False
+    return True
+
+
 def _answers(name: str, ask: Callable[[socket.socket], bool]) -> bool:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-            door.settimeout(1.0)
+            door.settimeout(ANSWER_PATIENCE_S)
             door.connect(str(Path(settings.RUN_DIR) / f"{name}.sock"))
             return ask(door)
     except (OSError, http.client.HTTPException):
@@ -241,7 +280,15 @@ def _answers(name: str, ask: Callable[[socket.socket], bool]) -> bool:
 
 
 def _is_well(door: socket.socket) -> bool:
+    return _health(door) == 200
+
+
+def _says_something(door: socket.socket) -> bool:
+    return _health(door) > 0
+
+
+def _health(door: socket.socket) -> int:
     connection = http.client.HTTPConnection("localhost")
     connection.sock = door
     connection.request("GET", "/health")
-    return connection.getresponse().status == 200
+    return connection.getresponse().status

@@ -28,8 +28,12 @@ from ui.chat.generation import generations
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
-    """On SQLite the tests get a file, as users have, so that threads and processes meet in it."""
+    """On SQLite the tests get a file, as users have, so that threads and processes meet in it.
+
+    Threads close their connection after each use, so that none is left open when a test's event loop ends.
+    """
     database = django_settings.DATABASES["default"]
+    database["CONN_MAX_AGE"] = 0
     if "sqlite" in database["ENGINE"]:
         database.setdefault("TEST", {})["NAME"] = str(Path(django_settings.SECAI_HOME) / "test.sqlite3")
 
@@ -65,7 +69,8 @@ def cast(request: pytest.FixtureRequest) -> Cast:
 def engine(monkeypatch: pytest.MonkeyPatch) -> EchoEngine:
     """A fresh echo engine behind the contract."""
     fresh = EchoEngine()
-    monkeypatch.setattr(ports, "_factories", {**ports._factories, Engine: lambda: fresh})
+    monkeypatch.setattr(ports, "_factories", ports._factories.copy())
+    ports.bind(Engine, lambda: fresh)
     return fresh
 
 
@@ -74,7 +79,7 @@ def peers(monkeypatch: pytest.MonkeyPatch, engine: EchoEngine) -> EchoEngine:
     """All services answer each other in this process; gives the engine behind them."""
     monkeypatch.setattr(peer, "transport_for", InProcess)
     client = RegistryClient(caller="ui")
-    monkeypatch.setattr(ports, "_factories", {**ports._factories, Registry: lambda: client})
+    ports.bind(Registry, lambda: client)
     monkeypatch.setattr(generations, "_running", {})
     return engine
 

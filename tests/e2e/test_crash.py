@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,6 +82,46 @@ def test_a_killed_process_comes_back_and_no_conversation_is_lost(victim: tuple[B
         reply = until(lambda: (r := http.post("/api/chat", json=again)).status_code == 200 and r, 30)
         assert reply.json()["message"]["content"]
     assert "intact" in box.manage("audit_verify")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_answer_keeps_its_text_when_the_whole_box_goes_down(number: signal.Signals) -> None:
+    with running(offset=17_000) as box:
+        box.operator("olga")
+        key = box.key("olga")
+        box.wait_for_model(key)
+        conversation, _message = begin(box, key)
+        with box.http(key) as http:
+            path = f"/api/conversations/{conversation}"
+            kept = until(lambda: http.get(path).json()["messages"][1]["content"])
+        family = box.descendants()
+        box.process.send_signal(number)
+        box.process.wait(timeout=20)
+        psutil.wait_procs(family, timeout=10)
+        with running(box.home, offset=17_000) as again, again.http(key) as http:
+            answer = until(lambda: answer_of(http, conversation), 30)
+            assert answer["state"] == "interrupted"
+            assert answer["content"].startswith(kept)
+
+
+def test_a_process_that_hangs_is_replaced(victim: tuple[Box, str]) -> None:
+    box, _key = victim
+    pid = box.pids()["search"]
+    until(lambda: psutil.Process(pid).create_time() < time.time() - 31, 40)
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: box.pids().get("search", pid) != pid and healthy(box, "search"), 90)
+    assert "does not answer any more" in box.log
+
+
+def test_a_second_box_in_the_same_home_leaves_the_first_alone(victim: tuple[Box, str]) -> None:
+    box, key = victim
+    with (
+        pytest.raises(AssertionError, match="runs already"),
+        running(box.home, offset=18_000, log="second.log"),
+    ):
+        pass
+    with box.http(key) as http:
+        assert http.get("/api/models").status_code == 200
 
 
 def test_a_killed_supervisor_leaves_no_process() -> None:

@@ -128,9 +128,8 @@ def test_no_method_and_no_body_is_a_500(listener: str, cast: Cast, peers: Any, s
             answer = client.send("POST", route.path, body)
             assert answer.status_code < 500 or is_not_built(answer), (route, body)
         for kind in KINDS:
-            for method in ("POST", "PUT", "DELETE"):
-                answer = client.send(method, route.path, b'{"a": 1}', content_type=kind)
-                assert answer.status_code < 500 or is_not_built(answer), (route, kind)
+            answer = client.send("POST", route.path, b'{"a": 1}', content_type=kind)
+            assert answer.status_code < 500 or is_not_built(answer), (route, kind)
 
 
 def is_not_built(answer: Any) -> bool:
@@ -138,25 +137,13 @@ def is_not_built(answer: Any) -> bool:
     return answer.status_code == 501 and (b"service.not_built" in answer.content or not answer.content)
 
 
-ACCEPTS = (
-    "text/html",
-    "*/*",
-    "text/html;version=2",
-    "application/xml",
-    "text/event-stream",
-    "x",
-    "/",
-    ";q=",
-    "a" * 5000,
-)
+ACCEPTS = ("text/html", "text/html;version=2", "application/xml", "text/event-stream", "/;q=", "a" * 5000)
 QUERIES = (
-    "?x=1",
     "?format=xml",
-    "?limit=1e9&before=x&q=%00",
+    "?limit=1e9&before=x&q=%00&as=x",
     "?name=%ff&name=%00&force=true",
     "?" + "a=b&" * 300,
     "?%",
-    "?as=x",
 )
 
 

@@ -67,7 +67,7 @@ HOSTS = [
 def test_a_foreign_host_gets_400(host: str, path: str) -> None:
     answer = ListenerClient().get(path, HTTP_HOST=host)
     assert answer.status_code == 400
-    assert answer.json()["code"] == "request.refused"
+    assert answer.json()["code"] == "request.host"
 
 
 @pytest.mark.django_db

@@ -82,12 +82,12 @@ def test_a_route_answers_429_with_retry_after(cast: Cast, settings: Any) -> None
     assert client.get("/api/keys").status_code == 200
 
 
-def test_one_persons_sessions_share_a_rate_and_keys_do_not(cast: Cast, settings: Any) -> None:
+def test_one_persons_sessions_and_keys_share_a_rate(cast: Cast, settings: Any) -> None:
     settings.RATES = settings.RATES | {"write": "1/m"}
     assert browser(cast.operator).send("POST", "/api/vm/gpu", {}).status_code == 200
     assert browser(cast.operator).send("POST", "/api/vm/gpu", {}).status_code == 429
     key = key_of(cast.operator, "admin")
-    assert program(key).send("POST", "/api/vm/gpu", {}).status_code == 200
+    assert program(key).send("POST", "/api/vm/gpu", {}).status_code == 429
     assert program(key, "agent").send("POST", "/v1/task", {"intent": "x"}).status_code == 429
 
 

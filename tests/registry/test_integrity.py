@@ -197,8 +197,13 @@ def test_the_sweep_removes_what_nobody_owns_and_only_when_it_is_old() -> None:
     leftover = incoming()
     (root / "orphan").mkdir()
     (root / "orphan" / "artifact").write_bytes(b"x")
+    listed, unlisted = promoted("listed"), services.store_path("0" * 64)
+    unlisted.parent.mkdir()
+    unlisted.write_bytes(b"published, and then the power failed")
     assert services.sweep() == {"removed": 0}
-    assert services.sweep(now=time.time() + 25 * 3600) == {"removed": 2}
+    assert services.sweep(now=time.time() + 25 * 3600) == {"removed": 3}
+    assert not unlisted.parent.exists()
+    assert Path(listed.path).exists()
     assert not (root / "incoming" / leftover).exists()
     assert not (root / "orphan").exists()
     assert kept.file.exists()

@@ -123,22 +123,27 @@ def environment(home: Path, offset: int) -> dict[str, str]:
 
 @contextlib.contextmanager
 def running(
-    home: Path | None = None, *, offset: int = 13_000, arguments: tuple[str, ...] = (), **settings: str
+    home: Path | None = None,
+    *,
+    offset: int = 13_000,
+    arguments: tuple[str, ...] = (),
+    log: str = "serve.log",
+    **settings: str,
 ) -> Iterator[Box]:
     """Start a box and stop it at the end; without `home` in a scratch folder that goes with it."""
     scratch = None if home else Path(tempfile.mkdtemp(prefix="secai-"))
     folder = home or scratch
     assert folder is not None
     began = time.perf_counter()
-    with (folder / "serve.log").open("wb") as out:
+    with (folder / log).open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "serve", *arguments], cwd=ROOT, env=environment(folder, offset) | settings,
             stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     try:
-        while not READY.search((folder / "serve.log").read_text()):
+        while not READY.search((folder / log).read_text()):
             started = process.poll() is None and time.perf_counter() - began < 60
-            assert started, f"the box did not start:\n{(folder / 'serve.log').read_text()[-3000:]}"
+            assert started, f"the box did not start:\n{(folder / log).read_text()[-3000:]}"
             time.sleep(0.01)
         yield Box(folder, process, offset, time.perf_counter() - began)
     finally:

@@ -5,7 +5,7 @@ import contextlib
 import json
 from typing import Any
 
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from secai_site.kernel.auth.liveness import watch
@@ -38,7 +38,7 @@ class ModelsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             told = ""
             while True:
                 frame = json.dumps(
-                    await sync_to_async(_frame, thread_sensitive=False)(), separators=(",", ":")
+                    await database_sync_to_async(_frame, thread_sensitive=False)(), separators=(",", ":")
                 )
                 if frame != told:
                     told = frame

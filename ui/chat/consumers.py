@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from secai_site.kernel.auth.liveness import watch
@@ -18,16 +17,11 @@ from secai_site.kernel.http.parsers import parse_json
 from secai_site.kernel.http.websocket import PRINCIPAL_KEY
 from secai_site.kernel.limits.rates import count
 from ui.chat import selectors, services, turns
-from ui.chat.generation import generations
+from ui.chat.generation import generations, in_thread
 from ui.chat.models import MessageState
 from ui.chat.serializers import FRAMES
 
 FOLLOW_LIMIT = 16
-
-
-def in_thread(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Run blocking work in a thread of its own, so that one person's wait is nobody else's."""
-    return sync_to_async(function, thread_sensitive=False)
 
 
 class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]

@@ -6,12 +6,12 @@ connection and a restart of this process alike; what has arrived is kept in the 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 
 from registry.contract import ModelIntegrityFailed, ModelRecord, Registry
 from secai_site.kernel import ports
@@ -37,10 +37,16 @@ from ui.chat.tree import Node, path_to, prompt_of
 log = logging.getLogger(__name__)
 
 KEEP_EVERY_S = 1.0
+WRITE_AGAIN_S = (0.5, 1, 2, 5, 10, *[30] * 20)
 ENGINE_PATIENCE_S = 8.0
 INTERRUPTED = "The answer was interrupted. What had arrived is kept; ask for it again when you like."
 
 Frame = dict[str, Any]
+
+
+def in_thread(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Run blocking work in a thread of its own, so that one person's wait is nobody else's."""
+    return database_sync_to_async(function, thread_sensitive=False)
 
 
 class Generation:
@@ -93,7 +99,7 @@ class Generation:
     def fail(self, error: ServiceError) -> None:
         """End with an error; text that has arrived stays, as an interrupted answer."""
         self.error = error
-        if self.pieces:
+        if self.content:
             self.end(
                 "done",
                 finish_reason="interrupted",
@@ -101,12 +107,8 @@ class Generation:
                 timings=None,
                 model=self.model,
                 error=INTERRUPTED,
+                content=self.content,
             )
-        elif self.kept:
-            self.end(
-                "done", finish_reason="interrupted", usage=None, timings=None, model=self.model, error=INTERRUPTED,
-                content=self.kept,
-            )  # fmt: skip
         else:
             self.end("error", **error.body())
 
@@ -183,7 +185,6 @@ class Generations:
         finally:
             keeper.cancel()
             await _write_end(generation)
-            generation.written.set()
             self._running.pop(generation.message_id, None)
 
     def _end_revoked(self, generation: Generation) -> None:
@@ -226,20 +227,31 @@ async def _keep(generation: Generation) -> None:
         await asyncio.sleep(KEEP_EVERY_S)
         if len(generation.pieces) > kept:
             kept = len(generation.pieces)
-            await sync_to_async(services.keep_progress, thread_sensitive=False)(
-                generation.pk, generation.content
-            )
+            try:
+                await in_thread(services.keep_progress)(generation.pk, generation.content)
+            except Exception:
+                kept = 0
+                log.warning("answer %s could not be kept; trying again", generation.message_id, exc_info=True)
 
 
 async def _write_end(generation: Generation) -> None:
+    """Write down how it ended, and let those who follow it know; patient with a full disk or a locked database.
+
+    What never gets written stays "writing" in the database and is picked up at the next start.
+    """
     state, fields = outcome_of(generation)
-    try:
-        await sync_to_async(services.finish_answer, thread_sensitive=False)(
-            generation.pk, state, generation.content, **fields
-        )
-    except Exception:
-        # it stays "writing" in the database and is picked up at the next start
-        log.exception("the end of answer %s could not be written", generation.message_id)
+    for wait in WRITE_AGAIN_S:
+        try:
+            await in_thread(services.finish_answer)(generation.pk, state, generation.content, **fields)
+        except Exception:
+            log.exception("the end of answer %s could not be written", generation.message_id)
+            if generation.final is not None:
+                generation.final["saved"] = False
+            generation.written.set()
+            await asyncio.sleep(wait)
+        else:
+            generation.written.set()
+            return
 
 
 def outcome_of(generation: Generation) -> tuple[MessageState, dict[str, Any]]:
@@ -248,10 +260,9 @@ def outcome_of(generation: Generation) -> tuple[MessageState, dict[str, Any]]:
     fields: dict[str, Any] = {"model": generation.model}
     if generation.error is not None:
         fields |= {"error": generation.error.message[:500], "error_code": generation.error.error_code}
-        if not generation.content:
-            lost = isinstance(generation.error, GenerationUnknown)
-            return (MessageState.INTERRUPTED if lost else MessageState.FAILED), fields
-        return MessageState.INTERRUPTED, fields | {"finish_reason": "interrupted"}
+        if generation.content or isinstance(generation.error, GenerationUnknown):
+            return MessageState.INTERRUPTED, fields | {"finish_reason": "interrupted", "error": INTERRUPTED}
+        return MessageState.FAILED, fields
     if final.get("type") != "done":
         return MessageState.INTERRUPTED, fields | {"finish_reason": "interrupted"}
     fields |= {name: final[name] for name in ("finish_reason", "usage", "timings")}
@@ -264,7 +275,7 @@ generations = Generations()
 
 async def recover() -> int:
     """Pick up the answers that were being written when this process last ended; returns how many."""
-    pending = await sync_to_async(lambda: list(Message.objects.filter(state__in=RUNNING)))()
+    pending = await in_thread(lambda: list(Message.objects.filter(state__in=RUNNING)))()
     for message in pending:
         generations.pick_up(message)
     return len(pending)

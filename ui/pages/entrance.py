@@ -17,7 +17,7 @@ PASSWORD_CHANGED = "auth.person:password_changed"  # noqa: S105
 
 def count_attempt(request: HttpRequest, *, username: str = "") -> None:
     """Count an attempt by address and by name; raises `TooMany` before any password is looked at."""
-    count(request, rate=RATE, key=f"ip:{request.META.get('REMOTE_ADDR', '')}")
+    count(request, rate="address", key=f"ip:{request.META.get('REMOTE_ADDR', '')}")
     if username:
         count(request, rate=RATE, key=f"name:{username.strip().casefold()[:150]}")
 

@@ -19,6 +19,7 @@ from secai_site.kernel.auth.people import box_is_claimed, setup_code_is_good
 from secai_site.kernel.auth.scopes import role_scopes
 from secai_site.kernel.errors import TooMany
 from secai_site.kernel.http.errors import answer
+from secai_site.kernel.limits.rates import count
 from ui.pages.entrance import change_password, count_attempt, leave, start_session
 from ui.pages.forms import ClaimForm, PasswordForm, SignInForm
 from ui.pages.rail import page
@@ -118,10 +119,11 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def setup(request: HttpRequest) -> HttpResponse:
     """`/setup?code=…`: claims a fresh box, once."""
-    try:
-        count_attempt(request)
-    except TooMany as error:
-        return answer(request, error)
+    if request.method == "POST":
+        try:
+            count(request, rate="setup", key="box")
+        except TooMany as error:
+            return answer(request, error)
     code = request.POST.get("code") or request.GET.get("code") or ""
     if not setup_code_is_good(code):
         return render(request, "ui/setup.html", {"claimed": box_is_claimed()}, status=403)

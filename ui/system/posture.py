@@ -59,7 +59,7 @@ def _confinement(facts: list[Fact]) -> list[dict[str, Any]]:
         _row(
             "confinement", confined,
             f"{len(facts)} processes are confined." if confined else f"Incomplete: {weak}.",
-            "Each process sees the files it needs and no others, and gains no rights.", upgrade,
+            "Each process sees this program and its state and no other files, and gains no rights.", upgrade,
         ),
     ]  # fmt: skip
 
@@ -84,11 +84,8 @@ def _integrity(sound: bool, last: dict[str, Any] | None) -> dict[str, Any]:
 
 def last_verification() -> dict[str, Any] | None:
     """The newest finished check of all models: `{"ok", "at"}`."""
-    done = (
-        Job.objects.filter(kind="registry.verify", state=JobState.SUCCEEDED.value)
-        .order_by("-finished_at")
-        .first()
-    )
+    finished = Job.objects.filter(kind="registry.verify", state=JobState.SUCCEEDED.value)
+    done = finished.exclude(arguments__has_key="name").order_by("-finished_at").first()
     if done is None or done.finished_at is None or not isinstance(done.result, dict):
         return None
     return {"ok": bool(done.result.get("ok")), "at": moment(done.finished_at)}

@@ -4,16 +4,31 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from secai_site.kernel.admin import ReadOnlyAdmin, actor_of, each, tell
 from secai_site.kernel.audit.log import record
 from secai_site.kernel.auth import keys, people
 from secai_site.kernel.auth.models import ApiKey, Session, User
+from secai_site.kernel.auth.scopes import Role
 
 admin.site.unregister(Group)
+
+
+class PersonForm(UserChangeForm):  # type: ignore[type-arg]
+    """Changing a person; somebody must stay to look after the box."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        stays = cleaned.get("role") == Role.OPERATOR and cleaned.get("is_active")
+        if not stays and self.instance.pk and people.is_last_operator(self.instance):
+            raise ValidationError("This is the last operator. Make somebody else an operator first.")
+        return cleaned
 
 
 @admin.register(User)
@@ -32,6 +47,18 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
     filter_horizontal = ()
     readonly_fields = ("last_login", "date_joined")
     actions = ("sign_out_everywhere",)
+    form = PersonForm
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and not (obj and people.is_last_operator(obj))
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
+        """Set somebody's password, with its event in the same transaction; it ends that person's sessions."""
+        with transaction.atomic():
+            response: HttpResponse = super().user_change_password(request, id, form_url)
+            if request.method == "POST" and response.status_code == 302:
+                record("auth.person:password_changed", actor=actor_of(request), target=f"user:{id}")
+        return response
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -45,7 +72,10 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         for person in queryset:
-            self.delete_model(request, person)
+            if people.is_last_operator(person):
+                tell(self, request, 0, "", f"{person} is the last operator and stays.")
+            else:
+                self.delete_model(request, person)
 
     @admin.action(description="Sign out everywhere")
     def sign_out_everywhere(self, request: HttpRequest, queryset: QuerySet[User]) -> None:

@@ -7,3 +7,6 @@ class AccountsConfig(AppConfig):
     name = "secai_site.kernel.auth"
     label = "accounts"
     verbose_name = "People and keys"
+
+    def ready(self) -> None:
+        from secai_site.kernel.auth import jobs  # noqa: F401 - registers the handler

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 from django.db import Error
 
 from secai_site.kernel.auth.models import ApiKey, User
@@ -42,7 +42,7 @@ class Watch:
             await asyncio.sleep(INTERVAL_S)
             callers = {principal for principal, _ in self._open.values()}
             try:
-                good = await sync_to_async(_still_good, thread_sensitive=False)(callers)
+                good = await database_sync_to_async(_still_good, thread_sensitive=False)(callers)
             except Error:
                 continue  # asked again in a moment; this task must not end while something is open
             for token, (principal, end) in list(self._open.items()):
@@ -52,9 +52,6 @@ class Watch:
 
 
 def _still_good(callers: set[Principal]) -> set[Principal]:
-    from django.db import close_old_connections
-
-    close_old_connections()
     return {caller for caller in callers if is_good(caller)}
 
 

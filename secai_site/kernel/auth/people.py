@@ -22,8 +22,14 @@ def _hash(code: str) -> str:
 
 
 def box_is_claimed() -> bool:
-    """Whether an operator exists."""
-    return User.objects.filter(role=Role.OPERATOR.value, is_active=True).exists()
+    """Whether anybody lives here: the first person is always an operator, and the last operator stays one."""
+    return User.objects.exists()
+
+
+def is_last_operator(user: User) -> bool:
+    """Whether nobody else could look after the box."""
+    operators = User.objects.filter(role=Role.OPERATOR.value, is_active=True)
+    return operators.filter(pk=user.pk).exists() and not operators.exclude(pk=user.pk).exists()
 
 
 @transaction.atomic(durable=True)

@@ -38,8 +38,8 @@ class Principal:
 
     @property
     def rate_key(self) -> str:
-        """What a rate is counted by: the person over all sessions, else the key, or the service and its person."""
-        if self.kind == "session" and self.user:
+        """What a rate is counted by: the person, over all sessions and keys, or the service and its person."""
+        if self.kind != "service" and self.user:
             return f"user:{self.user.pk}"
         return self.name
 

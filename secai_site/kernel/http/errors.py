@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import sys
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
@@ -12,6 +13,7 @@ from rest_framework import exceptions
 from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 from rest_framework.response import Response
 
+from secai_site.kernel.audit.refusals import note
 from secai_site.kernel.errors import NotAllowed, NotFound, NotSignedIn, ServiceError, StorageFull, Unavailable
 from secai_site.kernel.http.serializers import first_error
 
@@ -70,7 +72,11 @@ def render(error: Exception, context: dict[str, Any]) -> Response:
         headers.setdefault("WWW-Authenticate", 'Bearer realm="secai"')
     if known.retry_after is not None:
         headers["Retry-After"] = str(known.retry_after)
-    _answer_readably(context.get("request"))
+    request = context.get("request")
+    _answer_readably(request)
+    if request is not None:
+        caller = getattr(request, "_auth", None)
+        note(request._request, known, getattr(caller, "name", "nobody"))
     view = context.get("view")
     shape = getattr(view, "error_body", ServiceError.body)
     return Response(shape(known), status=known.http_status, headers=headers)
@@ -92,6 +98,8 @@ def wants_json(request: HttpRequest) -> bool:
 def answer(request: HttpRequest, error: ServiceError) -> HttpResponse:
     """A refusal outside DRF: JSON for programs, a page for people."""
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else None
+    if error.error_code == "auth.origin":
+        note(request, error, "nobody")
     if wants_json(request):
         return JsonResponse(error.body(), status=error.http_status, headers=headers)
     page = {"error": error, "title": TITLES.get(error.http_status, "That did not work")}
@@ -121,9 +129,14 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """handler500."""
-    message = "Something went wrong here; the operator finds it in the log."
-    return answer(request, ServiceError(message, status=500, code="internal"))
+    """handler500: also what a page meets when the database is locked or the disk is full."""
+    error = sys.exc_info()[1]
+    known = as_service_error(error) if error is not None else None
+    if known is None:
+        log.error("unexpected error on %s", request.path, exc_info=error)
+        message = "Something went wrong here; the operator finds it in the log."
+        known = ServiceError(message, status=500, code="internal")
+    return answer(request, known)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

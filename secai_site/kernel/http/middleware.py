@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.urls import set_urlconf
 
-from secai_site.kernel.errors import NotAllowed
+from secai_site.kernel.errors import InvalidRequest, NotAllowed
 from secai_site.kernel.http.errors import answer
 
 Handler = Callable[[HttpRequest], HttpResponse]
@@ -68,7 +69,10 @@ class OriginMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        host = request.get_host()
+        try:
+            host = request.get_host()
+        except DisallowedHost:
+            return answer(request, InvalidRequest("This Host is not one of this box.", code="request.host"))
         if request.method not in SAFE_METHODS and self._is_foreign(request, host):
             return answer(
                 request,

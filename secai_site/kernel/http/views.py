@@ -1,5 +1,6 @@
 """What the views of all services share."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from secai_site.kernel.http.middleware import listener_of
 from secai_site.kernel.http.serializers import NoFields
 
 Form = type[BaseSerializer[Any]]
+SPARE_BYTES = 8 * 1024 * 1024  # below this nothing can be written down any more
 
 
 class ServiceView(APIView):
@@ -108,4 +110,9 @@ def failing_part() -> str | None:
         return "database"
     if not settings.MODELS_DIR.is_dir():
         return "model store"
+    room = os.statvfs(settings.SECAI_HOME)
+    if room.f_bavail * room.f_frsize < SPARE_BYTES:
+        return "disk space"
+    if not os.access(settings.AUDIT_HEAD.parent, os.W_OK):
+        return "audit log"
     return None

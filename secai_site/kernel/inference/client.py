@@ -28,6 +28,9 @@ from secai_site.kernel.inference.wire import (
     unpack,
 )
 
+# seconds; the worker answers this at once, also while it computes
+STATUS_PATIENCE = 5.0
+
 
 class EngineClient:
     """Implements `Engine`; raises `EngineDown` when the worker is not there or goes away."""
@@ -49,7 +52,11 @@ class EngineClient:
 
     async def status(self) -> EngineStatus:
         """What the engine does now."""
-        return unpack(EngineStatus, await self._ask({"op": "status"}))
+        try:
+            async with asyncio.timeout(STATUS_PATIENCE):
+                return unpack(EngineStatus, await self._ask({"op": "status"}))
+        except TimeoutError:
+            raise EngineDown("the inference engine does not answer") from None
 
     def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:
         """Start a generation and follow it; leaving the iterator does not stop it."""

@@ -25,9 +25,14 @@ class Record:
         self.finished_at = 0.0
         self._changed = asyncio.Event()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its final event is known."""
+        return self.final is not None
+
     def add(self, event: Event) -> None:
         """Take note of an event; nothing follows a final one."""
-        if self.final is not None:
+        if self.is_over:
             return
         if isinstance(event, Delta):
             self.deltas.append(event)
@@ -93,10 +98,10 @@ class Records:
     def add(self, generation_id: str, event: Event) -> None:
         """Take note of an event of a running generation."""
         record = self._records[generation_id]
-        if record.final is not None:
+        if record.is_over:
             return
         record.add(event)
-        if record.final is not None:
+        if record.is_over:
             record.finished_at = self._clock()
             self._finished[generation_id] = record
             self._finished_size += record.size

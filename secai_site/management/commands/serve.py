@@ -12,6 +12,7 @@ from secai_site import processes
 from secai_site.asgi import django_application, websocket_application
 from secai_site.kernel.auth.people import box_is_claimed, new_setup_code
 from secai_site.listeners import LISTENERS
+from secai_site.locks import hold
 from secai_site.supervisor import Supervisor
 
 
@@ -30,6 +31,7 @@ class Command(BaseCommand):
             targets = processes.targets(only, single=options["single"])
         except LookupError as error:
             raise CommandError(f"There is no process named {error}.") from error
+        hold("serve")
         call_command("prepare")
         self._require_free_ports(only)
         preload()
