@@ -46,7 +46,8 @@ Frame = dict[str, Any]
 
 def in_thread(function: Callable[..., Any]) -> Callable[..., Any]:
     """Run blocking work in a thread of its own, so that one person's wait is nobody else's."""
-    return database_sync_to_async(function, thread_sensitive=False)
+    threaded: Callable[..., Any] = database_sync_to_async(function, thread_sensitive=False)
+    return threaded
 
 
 class Generation:

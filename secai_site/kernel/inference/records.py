@@ -25,15 +25,10 @@ class Record:
         self.finished_at = 0.0
         self._changed = asyncio.Event()
 
-    @property
-    def is_over(self) -> bool:
-        """Whether its final event is known."""
-        return self.final is not None
-
-    def add(self, event: Event) -> None:
-        """Take note of an event; nothing follows a final one."""
-        if self.is_over:
-            return
+    def add(self, event: Event) -> bool:
+        """Take note of an event, nothing follows a final one; True when this was it."""
+        if self.final is not None:
+            return False
         if isinstance(event, Delta):
             self.deltas.append(event)
             self.size += len(event.text)
@@ -43,6 +38,7 @@ class Record:
             self.final = event
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+        return self.final is not None
 
     async def finished(self) -> Done | Failed:
         """Wait for the final event."""
@@ -98,10 +94,7 @@ class Records:
     def add(self, generation_id: str, event: Event) -> None:
         """Take note of an event of a running generation."""
         record = self._records[generation_id]
-        if record.is_over:
-            return
-        record.add(event)
-        if record.is_over:
+        if record.add(event):
             record.finished_at = self._clock()
             self._finished[generation_id] = record
             self._finished_size += record.size
