@@ -8,7 +8,9 @@ from typing import Any
 
 import django_ratelimit.core
 import pytest
+from asgiref.sync import SyncToAsync
 from django.conf import settings as django_settings
+from django.db import connections
 
 from registry.client import RegistryClient
 from registry.contract import Registry
@@ -48,6 +50,13 @@ def clean_box() -> Iterator[None]:
     shutil.rmtree(django_settings.QUARANTINE_DIR, ignore_errors=True)
     (Path(django_settings.QUARANTINE_DIR) / "incoming").mkdir(mode=0o700, parents=True)
     Path(django_settings.MODELS_DIR).mkdir(mode=0o700)
+
+
+@pytest.fixture(autouse=True)
+def no_connection_left_open() -> Iterator[None]:
+    """The thread in which asynchronous tests touch the database closes its connection after each of them."""
+    yield
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
 @pytest.fixture(autouse=True)

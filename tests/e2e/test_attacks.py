@@ -210,8 +210,8 @@ def test_health_answers_while_slow_clients_hold_connections(box: Box) -> None:
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        ("/api/chat", {"message": "Tell a very long story."}),
-        ("/api/generate", {"prompt": "Once upon a time"}),
+        ("/api/chat", {"message": "Tell a very long story about a lighthouse keeper, with many chapters."}),
+        ("/api/generate", {"prompt": "Write a very long story.\n\nChapter 1\n\n"}),
     ],
 )
 def test_a_revoked_key_ends_its_stream(box: Box, path: str, body: dict[str, str]) -> None:
@@ -219,7 +219,7 @@ def test_a_revoked_key_ends_its_stream(box: Box, path: str, body: dict[str, str]
     revoked, lines = 0.0, []
     with (
         box.http(passing) as http,
-        http.stream("POST", path, json={**body, "stream": True, "max_tokens": 4000}) as r,
+        http.stream("POST", path, json={**body, "stream": True, "max_tokens": 6000, "temperature": 0}) as r,
     ):
         for line in r.iter_lines():
             lines += [line] if line else []

@@ -11,6 +11,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.conf import settings as django_settings
+from django.db import close_old_connections
 from django.test import Client
 
 from secai_site.asgi import application_for
@@ -80,6 +81,12 @@ def cookie_of(user: User) -> str:
     return (
         f"{django_settings.SESSION_COOKIE_NAME}={client.cookies[django_settings.SESSION_COOKIE_NAME].value}"
     )
+
+
+@pytest.fixture(autouse=True)
+def threads_close_their_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Channels' tester keeps them open, for tests inside one transaction; these are not."""
+    monkeypatch.setattr("channels.testing.application.no_op", close_old_connections)
 
 
 @pytest.fixture
