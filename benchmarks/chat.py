@@ -2,7 +2,7 @@
 
     python benchmarks/chat.py [TOKENS]
 
-The raw loop (llama.cpp's low-level interface, one sequence, greedy) and the box take turns in one run. Also
+The raw loop (llama.cpp's low-level interface, one sequence, greedy, 128 tokens) and the box take turns in one run. Also
 printed: the time to the first token as the websocket's client sees it, and the bytes on the wire ÷ the bytes of
 the answer, for a short and a long answer.
 """
@@ -116,4 +116,4 @@ def report(pairs: list[tuple[float, float]], answers: list[Answer]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 256))
+    asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 128))

@@ -139,6 +139,12 @@ def _unload_failed(report: dict[str, Any]) -> None:
             unload(result["name"])
 
 
+class JobDetail(RegistryView):
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """How far a job is that was started with `?async=true`, and its result."""
+        return Response(selectors.job_record(selectors.find_job(str(job_id), self.caller.user)))
+
+
 class QuarantineList(RegistryView):
     forms = {"POST": SubmitRequest}
     answers_list = True

@@ -7,6 +7,7 @@ from registry.contract import ModelRecord, QuarantineRecord, StageRecord
 from registry.lifecycle import ItemStatus
 from registry.models import Artifact, QuarantineItem, StageResult
 from registry.names import FORM, key_of
+from secai_site.kernel.auth.models import User
 from secai_site.kernel.errors import NotFound
 from secai_site.kernel.jobs.models import Job, JobState
 
@@ -77,3 +78,19 @@ def find_item(item_id: str) -> QuarantineItem:
 
 def _rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def find_job(job_id: str, user: User | None) -> Job:
+    """A job that `user` asked for (operators and services see all); raises `NotFound`."""
+    found = Job.objects.filter(pk=job_id, kind__startswith="registry.").first()
+    if found is None or (user is not None and not user.is_operator and found.owner_id != user.pk):
+        raise NotFound("There is no such job.", code="job.not_found")
+    return found
+
+
+def job_record(job: Job) -> dict[str, Any]:
+    """The public form of a job."""
+    return {
+        "id": str(job.pk), "kind": job.kind, "state": job.state, "progress": job.progress, "stage": job.stage,
+        "result": job.result, "error": job.error or None, "code": job.error_code or None,
+    }  # fmt: skip

@@ -22,7 +22,7 @@ from registry.models import Artifact, QuarantineItem
 from registry.record import promotion_record
 from registry.selectors import stage_record
 from secai_site.kernel.audit.log import record, record_refusal
-from secai_site.kernel.errors import Conflict, InvalidRequest, ServiceError
+from secai_site.kernel.errors import Conflict, InvalidRequest, NotFound, ServiceError
 from secai_site.kernel.files import open_below, publish, sha256_of, sync_folder
 from secai_site.kernel.jobs.models import Job
 from secai_site.kernel.jobs.queue import UNFINISHED, enqueue
@@ -265,7 +265,10 @@ def promote_path(
 
 def _promote_path(*, name: str, path: str, sha256: str, kind: str, source: str, actor: str) -> Artifact:
     names.checked(name)
-    descriptor = open_below(settings.QUARANTINE_DIR, _quarantine_path(path))
+    try:
+        descriptor = open_below(settings.QUARANTINE_DIR, _quarantine_path(path))
+    except NotFound as error:
+        raise InvalidRequest("There is no such file in quarantine.", code="promote.missing") from error
     try:
         actual = sha256_of(descriptor)
     finally:

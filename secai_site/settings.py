@@ -19,7 +19,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 SECAI_HOME = env.folder("SECAI_HOME", BASE_DIR / "var")
 PORT_OFFSET = env.number("SECAI_PORT_OFFSET", 0, low=0, high=56_000)
 BIND = env.text("SECAI_BIND", "127.0.0.1")
-FIRST_START = not (SECAI_HOME / "secrets").exists()
+FIRST_START = not (SECAI_HOME / "secrets" / "complete").exists()
 for _name in ("", "models", "quarantine", "quarantine/incoming", "run", "run/tokens", "logs", "tmp"):
     (SECAI_HOME / _name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -38,6 +38,10 @@ SECRET_KEY = env.text("SECAI_SECRET_KEY") or secrets.read_or_create(
 AUDIT_KEY = env.text("SECAI_AUDIT_KEY") or secrets.read_or_create(
     SECAI_HOME / "secrets" / "audit.key", first_start=FIRST_START
 )
+if FIRST_START:
+    # from here on a missing key is a loss to be told, not a first start
+    (SECAI_HOME / "secrets").mkdir(mode=0o700, exist_ok=True)
+    (SECAI_HOME / "secrets" / "complete").touch(mode=0o600)
 
 # --- who may talk to us ------------------------------------------------------------------------------
 

@@ -111,12 +111,19 @@ def test_a_huge_chunked_body_is_refused_in_its_middle(box: Box, key: str, name: 
 
 
 def test_promote_with_a_wrong_hash_is_a_400(box: Box, key: str) -> None:
+    with box.http(key) as http:
+        item = http.post("/api/models/import", files={"file": ("other.gguf", b"no model" * 9)}).json()
     with box.http(key, "registry") as http:
-        held = http.get("/v1/models").json()[0]
-        body = {"name": "other", "path": "nothing", "sha256": "0" * 64, "format": "gguf", "source": "local"}
-        assert http.post("/v1/promote", json=body).status_code in (400, 404)
+        before = http.get("/v1/models").json()
+        body = {"name": "other", "path": item["id"], "sha256": "0" * 64, "format": "gguf", "source": "local"}
+        wrong = http.post("/v1/promote", json=body)
+        assert (wrong.status_code, wrong.json()["code"]) == (400, "promote.mismatch")
+        missing = http.post("/v1/promote", json={**body, "path": "nothing"})
+        assert (missing.status_code, missing.json()["code"]) == (400, "promote.missing")
         assert http.post("/v1/promote", json={**body, "sha256": "XYZ"}).status_code == 400
-        assert [m["name"] for m in http.get("/v1/models").json()] == [held["name"]]
+        unscanned = http.post("/v1/promote", json={**body, "sha256": item["sha256"]})
+        assert (unscanned.status_code, unscanned.json()["code"]) == (400, "promote.not_scanned")
+        assert http.get("/v1/models").json() == before
 
 
 def test_the_browser_session_serves_the_browsable_api_of_every_listener(box: Box) -> None:

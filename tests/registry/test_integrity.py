@@ -132,7 +132,15 @@ def test_progress_counts_over_all_models() -> None:
 def test_it_runs_as_a_job_when_asked(registry: ListenerClient) -> None:
     answer = registry.send("POST", "/v1/model/verify-manifest?async=true", {})
     assert answer.status_code == 202
-    assert str(Job.objects.get().pk) == answer.json()["job"]
+    job = Job.objects.get()
+    assert str(job.pk) == answer.json()["job"]
+    shown = registry.send("GET", f"/v1/jobs/{job.pk}")
+    assert (shown.status_code, shown.json()["state"]) == (200, "queued")
+
+
+def test_a_job_is_shown_to_who_asked_for_it(cast: Cast, registry: ListenerClient) -> None:
+    job = registry.send("POST", "/v1/model/verify-manifest?async=true", {}).json()["job"]
+    assert program(key_of(cast.member, "read"), "registry").send("GET", f"/v1/jobs/{job}").status_code == 404
 
 
 async def test_it_streams_its_progress(cast: Cast, engine: EchoEngine) -> None:

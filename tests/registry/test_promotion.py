@@ -110,7 +110,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], int, str]] = {
     "the root": ({"path": "/"}, 400, "path.outside"),
     "a folder": ({"path": f"{django_settings.QUARANTINE_DIR}/incoming"}, 400, "path.refused"),
     "NUL in the path": ({"path": "a\0b"}, 400, "request.invalid"),
-    "a missing file": ({"path": "no-such-item"}, 404, "path.missing"),
+    "a missing file": ({"path": "no-such-item"}, 400, "promote.missing"),
     "a name with a slash": ({"name": "a/b"}, 400, "model.name"),
     "a hidden name": ({"name": ".tiny"}, 400, "model.name"),
     "a name with a space": ({"name": "a b"}, 400, "model.name"),

@@ -86,18 +86,12 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]
 
 @admin.register(Session)
 class SessionAdmin(ReadOnlyAdmin):
-    """Who is signed in; session keys are not shown."""
+    """Who is signed in. Rows have no page and no box to tick: both would show the session's key."""
 
     list_display = ("user", "agent", "created_at", "expire_date")
+    list_display_links = None
     list_filter = ("user",)
-    fields = ("user", "agent", "created_at", "expire_date")
-    actions = ("end",)
-
-    @admin.action(description="End session", permissions=["view"])
-    def end(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
-        """Sign the chosen browsers out."""
-        done, error = each(queryset, lambda row: people.end_session(session=row, actor=actor_of(request)))
-        tell(self, request, done, "sessions ended", error)
+    actions = None
 
 
 @admin.register(ApiKey)

@@ -94,9 +94,13 @@ def finish(worker: str, found: Job, state: JobState, **fields: Any) -> bool:
 
 
 def give_back(worker: str, found: Job, *, delay: timedelta) -> bool:
-    """Put a job back into the queue for another try."""
+    """Put a job back into the queue; what was not the job's own fault is no attempt."""
     changed = Job.objects.filter(pk=found.pk, leased_by=worker, state=JobState.RUNNING.value).update(
-        state=JobState.QUEUED.value, leased_by="", lease_until=None, run_after=timezone.now() + delay
+        state=JobState.QUEUED.value,
+        leased_by="",
+        lease_until=None,
+        run_after=timezone.now() + delay,
+        attempts=max(found.attempts - 1, 0),
     )
     return changed == 1
 

@@ -130,7 +130,7 @@ def run_job(worker: str, found: Job, context: JobContext, *, stopping: Any = lam
     except ServiceError as error:
         queue.finish(worker, found, JobState.FAILED, error=error.message[:500], error_code=error.error_code)
     except OperationalError:
-        queue.give_back(worker, found, delay=timedelta(seconds=2))
+        queue.give_back(worker, found, delay=timedelta(seconds=10))
     except Exception:
         log.exception("job %s failed", found)
         queue.finish(
