@@ -1,6 +1,5 @@
 """What runs in each process of the box."""
 
-import asyncio
 import os
 import signal
 import sys
@@ -68,11 +67,3 @@ def targets(only: Iterable[str] = (), *, single: bool = False) -> dict[str, Call
     if single and listeners:
         return {ALL_LISTENERS: lambda: listener(*listeners)} | {n: target(n) for n in names if n in WORKERS}
     return {name: target(name) for name in names}
-
-
-async def recover_answers() -> None:
-    """Pick up answers that were being written when the ui process ended."""
-    from ui.chat.generation import recover
-
-    await asyncio.sleep(0)
-    await recover()

@@ -29,7 +29,6 @@ from secai_site.kernel.http.errors import as_service_error
 from secai_site.kernel.http.parsers import BodyTooLarge
 from secai_site.kernel.http.uploads import SCOPE_KEY, IncomingUpload, ReceivedFile
 from secai_site.listeners import LISTENERS
-from secai_site.processes import recover_answers
 
 log = logging.getLogger(__name__)
 reactor: Any = twisted_reactor
@@ -267,5 +266,12 @@ def run(names: Iterable[str]) -> None:
     for name in names:
         ListenerServer(application_for(name), endpoints=endpoints_of(name), server_name="secai").open()
         if name == "ui":
-            reactor.callWhenRunning(lambda: asyncio.ensure_future(recover_answers()))
+            reactor.callWhenRunning(lambda: asyncio.ensure_future(_recover_answers()))
     reactor.run()
+
+
+async def _recover_answers() -> None:
+    """Pick up the answers that were being written when the ui process last ended."""
+    from ui.chat.generation import recover
+
+    await recover()

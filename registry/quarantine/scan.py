@@ -8,7 +8,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.db import transaction
 
-from registry.lifecycle import LETS_THROUGH, ItemStatus, Verdict
+from registry.lifecycle import LETS_THROUGH, ItemStatus
 from registry.models import QuarantineItem, StageResult
 from registry.quarantine.stages.base import Stage, StageVerdict, Subject, inconclusive
 from registry.quarantine.stages.behavior import Behavior
@@ -108,11 +108,3 @@ def _guarded(stage: Stage, subject: Subject) -> StageVerdict:
         return inconclusive(
             "This check could not be done, so the file is refused. The operator finds why in the log."
         )
-
-
-def passed_all(item: QuarantineItem) -> bool:
-    """Whether every stage let exactly these bytes through."""
-    verdicts = list(item.stages.values_list("verdict", "sha256"))
-    return len(verdicts) == len(STAGES) and all(
-        Verdict(verdict) in LETS_THROUGH and sha256 == item.sha256 for verdict, sha256 in verdicts
-    )

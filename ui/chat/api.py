@@ -59,7 +59,7 @@ class Chat(ChatView):
     def post(self, request: Request) -> HttpResponseBase:
         """Ask; the answer comes complete, or as server-sent events. It goes on when the connection breaks."""
         body = _one_question(self.body())
-        prepared = turns.ask(self.caller, body, conversation_id=body.get("conversation_id"), loaded=None)
+        prepared = turns.ask(self.caller, body, conversation_id=body.get("conversation_id"))
         if wants_stream(request, body):
             generation = async_to_sync(_start)(prepared.request, self.caller)
             return stream_of(_chat_events(prepared.turn, generation))

@@ -83,7 +83,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     # --- what the browser asks for ---
 
     async def _on_send(self, body: dict[str, Any]) -> None:
-        prepare = partial(turns.ask, conversation_id=self.conversation_id, loaded=None)
+        prepare = partial(turns.ask, conversation_id=self.conversation_id)
         await self._begin(await self._prepared(prepare, body))
 
     async def _on_regenerate(self, body: dict[str, Any]) -> None:

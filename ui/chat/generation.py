@@ -285,8 +285,8 @@ async def recover() -> int:
 # --- from a turn to a request ------------------------------------------------------------------------
 
 
-def choose_model(name: str, loaded: str | None = None) -> ModelRecord:
-    """The model to answer with: the named one, else the loaded one, else the first that can chat.
+def choose_model(name: str) -> ModelRecord:
+    """The model to answer with: the named one, else the first that can chat.
 
     Raises `NotFound` for an unknown name, `ModelIntegrityFailed` for one whose file changed, `Conflict` when
     there is none at all.
@@ -304,7 +304,7 @@ def choose_model(name: str, loaded: str | None = None) -> ModelRecord:
     usable = [
         model for model in registry.models() if model["status"] == "promoted" and model["format"] == "gguf"
     ]
-    usable.sort(key=lambda model: (model["name"] != loaded, not model["chat"]))
+    usable.sort(key=lambda model: not model["chat"])
     if not usable:
         raise Conflict(
             "There is no model to answer with. Import one on the Models page; if one is being checked there, wait "

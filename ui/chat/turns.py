@@ -5,11 +5,11 @@ from typing import Any
 from uuid import UUID
 
 from secai_site.kernel.auth.principal import Principal
-from secai_site.kernel.errors import NotAllowed
+from secai_site.kernel.errors import NotAllowed, ServiceError
 from secai_site.kernel.inference.protocol import GenerationRequest
 from ui.chat import services
 from ui.chat.generation import choose_model, request_of
-from ui.chat.models import Conversation
+from ui.chat.models import Conversation, MessageState
 from ui.chat.serializers import sampling_of
 
 
@@ -21,13 +21,11 @@ class Prepared:
     request: GenerationRequest
 
 
-def ask(
-    caller: Principal, body: dict[str, Any], *, conversation_id: UUID | str | None, loaded: str | None
-) -> Prepared:
+def ask(caller: Principal, body: dict[str, Any], *, conversation_id: UUID | str | None) -> Prepared:
     """A question, in a conversation or a new one. `body` holds validated fields."""
     owner = _owner(caller)
     conversation = services.own_conversation(owner, conversation_id) if conversation_id else None
-    model = choose_model(body.get("model") or (conversation.model if conversation else ""), loaded)
+    model = choose_model(body.get("model") or (conversation.model if conversation else ""))
     parent = body.get("parent", conversation.active_leaf if conversation else None)
     if conversation is None:
         conversation = services.start_conversation(
@@ -75,14 +73,10 @@ def _request(turn: services.Turn, model: Any, body: dict[str, Any]) -> Generatio
     parameters = _stored(turn.conversation) | sampling_of(body)
     try:
         return request_of(turn, model, parameters)
-    except Exception as error:
-        from ui.chat.models import MessageState
-
-        message = getattr(error, "message", "It could not be sent to the engine.")
+    except ServiceError as error:
         services.finish_answer(
-            turn.answer.pk, MessageState.FAILED, "", error=message[:500],
-            error_code=getattr(error, "error_code", "internal"),
-        )  # fmt: skip
+            turn.answer.pk, MessageState.FAILED, "", error=error.message[:500], error_code=error.error_code
+        )
         raise
 
 

@@ -21,11 +21,8 @@ class DeclaredSchema(AutoSchema):
     """Takes the request from `forms`, the query from `query`, the kind of answer from `answers`."""
 
     def get_operation_id(self) -> str:
-        """`model_list_get`: the view's name and the method, which no two operations share."""
-        words = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self.view).__name__).lower()
-        if words in {"vault", "vault_unlock", "diffusion", "updates", "panic", "switch", "download"}:
-            words = self.path.strip("/").replace("/", "_").replace("-", "_")
-        return f"{words}_{self.method.lower()}"
+        """`v1_model_name_get`: the route and the method, which no two operations share."""
+        return f"{re.sub(r'[^a-z0-9]+', '_', self.path.lower()).strip('_')}_{self.method.lower()}"
 
     def get_request_serializer(self) -> Any:
         """The form that the view reads."""
