@@ -6,7 +6,6 @@ if the supervisor itself is killed, the kernel ends them.
 """
 
 import asyncio
-import ctypes
 import errno
 import fcntl
 import http.client
@@ -28,9 +27,9 @@ from django.db import connections
 
 from secai_site.kernel.errors import ServiceError
 from secai_site.kernel.inference.client import EngineClient
+from secai_site.kernel.sandbox.limits import die_with_parent
 from secai_site.listeners import ALL_LISTENERS, LISTENERS
 
-PR_SET_PDEATHSIG = 1
 BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 STABLE_S = 30.0
 STOP_PATIENCE_S = 8.0
@@ -96,24 +95,22 @@ class Supervisor:
         connections.close_all()
         reader, writer = os.pipe()
         self.out.flush()
+        supervisor = os.getpid()
         pid = os.fork()
         if pid == 0:
             os.close(reader)
-            self._become(child, writer)
+            self._become(child, writer, supervisor)
         os.close(writer)
         fcntl.fcntl(reader, fcntl.F_SETFL, os.O_NONBLOCK)
         fcntl.fcntl(reader, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         child.pid, child.pipe, child.started, child.due = pid, reader, time.monotonic(), 0.0
         self._selector.register(reader, selectors.EVENT_READ, child)
 
-    def _become(self, child: Child, writer: int) -> None:
+    def _become(self, child: Child, writer: int, supervisor: int) -> None:
         """In the fork: cut loose from the terminal's signals, log into the pipe, run, never return."""
         status = 1
         try:
-            parent = os.getppid()
-            ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:
-                os._exit(1)
+            die_with_parent(supervisor, signal.SIGTERM)
             os.setpgid(0, 0)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)

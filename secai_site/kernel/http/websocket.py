@@ -50,6 +50,10 @@ def check_origin(headers: dict[str, str], *, secure: bool) -> None:
     bare = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
     if not validate_host(bare, settings.ALLOWED_HOSTS):
         raise InvalidRequest("This Host is not one of this box.", code="request.host")
+    if headers.get("sec-fetch-site") == "cross-site":
+        raise NotAllowed(
+            "This request comes from a page of another site and was refused.", code="auth.origin"
+        )
     origin = headers.get("origin")
     scheme = "https" if secure or settings.BEHIND_TLS else "http"
     if origin is not None and not origin_is_ours(origin, scheme=scheme, host=host):

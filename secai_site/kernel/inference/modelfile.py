@@ -4,19 +4,15 @@ What is verified is the open descriptor; the engine loads through it, so that no
 between the check and the use.
 """
 
-import hashlib
 import os
-import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
+from secai_site.kernel.errors import NotFound
+from secai_site.kernel.files import PathRefused, open_below, sha256_of
 from secai_site.kernel.inference.errors import ModelIntegrityError, ModelPathRefused
 from secai_site.kernel.inference.protocol import ModelFile
-
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 Fingerprint = tuple[int, int, int, int, int]
 
@@ -82,43 +78,15 @@ class ModelStore:
         with self._hashing:
             known = self._hashes.get(seen)
             if known is None:
-                with os.fdopen(os.dup(descriptor), "rb") as file:
-                    known = hashlib.file_digest(file, "sha256").hexdigest()
-                os.lseek(descriptor, 0, os.SEEK_SET)
+                known = sha256_of(descriptor)
                 if fingerprint(descriptor) == seen:
                     self._hashes[seen] = known
             return known
 
     def _open(self, path: str) -> int:
-        parts = self._parts_below_root(path)
-        directory = os.open(self._root, _DIRECTORY)
         try:
-            for part in parts[:-1]:
-                inner = os.open(part, _DIRECTORY, dir_fd=directory)
-                os.close(directory)
-                directory = inner
-            descriptor = os.open(parts[-1], _FILE, dir_fd=directory)
-        except FileNotFoundError:
+            return open_below(self._root, path)
+        except NotFound:
             raise ModelIntegrityError("the model's file is missing") from None
-        except OSError:
-            raise ModelPathRefused("the model's path leads through a link or is not readable") from None
-        finally:
-            os.close(directory)
-        return _regular(descriptor)
-
-    def _parts_below_root(self, path: str) -> tuple[str, ...]:
-        wanted = Path(path)
-        if wanted.is_absolute():
-            if not wanted.is_relative_to(self._root):
-                raise ModelPathRefused("the model lies outside the models root")
-            wanted = wanted.relative_to(self._root)
-        if not wanted.parts or ".." in wanted.parts:
-            raise ModelPathRefused("the model lies outside the models root")
-        return wanted.parts
-
-
-def _regular(descriptor: int) -> int:
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise ModelPathRefused("the model is not a regular file")
-    return descriptor
+        except PathRefused as error:
+            raise ModelPathRefused(f"the model's path is refused: {error.message}") from None

@@ -65,8 +65,11 @@ def hide_memory() -> None:
     prctl(PR_SET_DUMPABLE, 0)
 
 
-def die_with_parent(parent: int) -> None:
-    """End this process when the parent's thread that started it ends; at once if `parent` is gone already."""
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
+    """End this process by signal `number` when the parent's thread that started it ends.
+
+    At once if `parent` is gone already.
+    """
+    prctl(PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         os._exit(1)
