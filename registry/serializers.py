@@ -26,3 +26,8 @@ class SubmitRequest(StrictSerializer):
     name = Text(max_length=128, allow_blank=True)
     filename = Text(max_length=255, allow_blank=True)
     source = Text(max_length=500)  # type: ignore[assignment]
+    pin = serializers.RegexField(
+        r"\A(?:[0-9a-f]{64})?\Z", trim_whitespace=False, required=False, allow_blank=True, default="",
+        error_messages={"invalid": "Write 64 lower-case hex digits."},
+    )  # fmt: skip
+    signature = Text(max_length=255, allow_blank=True, required=False, default="")

@@ -42,7 +42,9 @@ class NotScanned(InvalidRequest):
 # --- taking in ---------------------------------------------------------------------------------------
 
 
-def submit(*, path: str, name: str, filename: str, source: str, actor: str) -> QuarantineItem:
+def submit(
+    *, path: str, name: str, filename: str, source: str, actor: str, pin: str = "", signature: str = ""
+) -> QuarantineItem:
     """Move a file from the incoming folder into quarantine and queue its scan.
 
     The file is opened by descriptor without following links, hashed from the opened bytes and moved under a
@@ -58,6 +60,7 @@ def submit(*, path: str, name: str, filename: str, source: str, actor: str) -> Q
             sha256=sha256_of(descriptor),
             size_bytes=os.fstat(descriptor).st_size,
             source=source,
+            pin=pin,
             submitted_by=actor,
         )
         _require_free_name(item.name)

@@ -1,5 +1,6 @@
 """One pass through the stages: in order, each verdict kept as it falls, the first refusal ends it."""
 
+import contextlib
 import logging
 import os
 import time
@@ -8,9 +9,11 @@ from collections.abc import Callable
 from django.conf import settings
 from django.db import transaction
 
+from registry import policies
 from registry.lifecycle import LETS_THROUGH, ItemStatus
 from registry.models import QuarantineItem, StageResult
-from registry.quarantine.stages.base import Stage, StageVerdict, Subject, inconclusive
+from registry.policy import Policy
+from registry.quarantine.stages.base import Stage, StageVerdict, Subject, SubjectFile, inconclusive
 from registry.quarantine.stages.behavior import Behavior
 from registry.quarantine.stages.diffusion import Diffusion
 from registry.quarantine.stages.format_gate import FormatGate
@@ -34,15 +37,16 @@ def scan(item: QuarantineItem, context: JobContext) -> bool:
     """Take `item` through all stages and leave it held or refused; True when every stage let it through."""
     move_item(item, ItemStatus.SCANNING, actor="service:jobs")
     _reset(item)
-    try:
-        descriptor = open_below(settings.QUARANTINE_DIR, f"{item.pk}/artifact")
-    except ServiceError as error:
-        move_item(
-            item, ItemStatus.REFUSED, actor="service:jobs", reason=f"It cannot be read: {error.message}"
-        )
-        return False
-    try:
-        subject = _subject(item, descriptor)
+    policy, item.policy_version = policies.current()
+    QuarantineItem.objects.filter(pk=item.pk).update(policy_version=item.policy_version)
+    with contextlib.ExitStack() as opened:
+        try:
+            subject = _subject(item, policy, opened)
+        except ServiceError as error:
+            move_item(
+                item, ItemStatus.REFUSED, actor="service:jobs", reason=f"It cannot be read: {error.message}"
+            )
+            return False
         for position, kind in enumerate(STAGES):
             stage = kind()
             subject.progress = _progress_of(context, position, stage.name)
@@ -53,22 +57,39 @@ def scan(item: QuarantineItem, context: JobContext) -> bool:
                     item, ItemStatus.REFUSED, actor="service:jobs", reason=verdict.reason, stage=stage.name
                 )
                 return False
-    finally:
-        os.close(descriptor)
     move_item(item, ItemStatus.HELD, actor="service:jobs", reason="It passed every check.")
     return True
 
 
-def _subject(item: QuarantineItem, descriptor: int) -> Subject:
+def _subject(item: QuarantineItem, policy: Policy, opened: contextlib.ExitStack) -> Subject:
+    """Open everything that is to be examined, once; what is checked is what was opened."""
+
+    def open_file(path: str) -> int:
+        descriptor = open_below(settings.QUARANTINE_DIR, f"{item.pk}/{path}")
+        opened.callback(os.close, descriptor)
+        return descriptor
+
+    one = {"path": item.filename, "sha256": item.sha256, "size_bytes": item.size_bytes}
+    files = tuple(
+        SubjectFile(
+            file["path"], open_file(f"artifact/{file['path']}" if item.files else "artifact"),
+            file["sha256"], file["size_bytes"],
+        )
+        for file in item.files or [one]
+    )  # fmt: skip
     return Subject(
-        descriptor=descriptor,
+        folder=item.folder,
         path=item.file,
-        root=settings.QUARANTINE_DIR,
+        files=files,
+        is_set=bool(item.files),
         name=item.name,
         filename=item.filename,
         source=item.source,
         sha256=item.sha256,
         size_bytes=item.size_bytes,
+        policy=policy,
+        pin=item.pin,
+        signature=open_file("signature") if item.signature.exists() else None,
     )
 
 

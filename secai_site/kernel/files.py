@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 from secai_site.kernel.errors import InvalidRequest, NotFound
@@ -72,6 +72,16 @@ def sha256_of(descriptor: int, progress: Callable[[int], None] | None = None) ->
         if progress is not None:
             progress(offset)
     return digest.hexdigest()
+
+
+def set_digest(files: Iterable[tuple[str, str]]) -> str:
+    """The SHA-256 that names a set of files, each given as (relative path, its SHA-256).
+
+    It is the digest of what `sha256sum` prints for them in the order of their paths, so anybody can reproduce
+    it: `find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum`.
+    """
+    listing = "".join(f"{sha256}  {path}\n" for path, sha256 in sorted(files))
+    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

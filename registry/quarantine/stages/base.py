@@ -6,25 +6,42 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from registry.lifecycle import Verdict
+from registry.policy import Policy
 from registry.quarantine.inspect import Inspection
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectFile:
+    """One file under scan: `path` relative to the set (the uploaded name for a model in one file), opened read-only."""
+
+    path: str
+    descriptor: int
+    sha256: str
+    size_bytes: int
 
 
 @dataclass(slots=True)
 class Subject:
-    """The file under scan: its open descriptor and what is known of it so far.
+    """What is under scan: its open descriptors and what is known of it so far.
 
-    `progress` takes how far the running stage is (0…1); `inspection` is set by the format gate and read by the
-    stages after it.
+    `folder` holds only this item; in it `path` is the file, or the folder of a set's files. `sha256` is the digest
+    of the file, or of the set. `pin` is the digest that it must have, "" for none; `signature` the descriptor of a
+    detached signature. `progress` takes how far the running stage is (0…1); `inspection` is set by the format
+    gate and read by the stages after it.
     """
 
-    descriptor: int
+    folder: Path
     path: Path
-    root: Path
+    files: tuple[SubjectFile, ...]
+    is_set: bool
     name: str
     filename: str
     source: str
     sha256: str
     size_bytes: int
+    policy: Policy
+    pin: str = ""
+    signature: int | None = None
     progress: Callable[[float], None] = lambda _fraction: None
     inspection: Inspection | None = None
 

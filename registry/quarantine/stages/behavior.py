@@ -65,7 +65,10 @@ async def _smoke(subject: Subject) -> tuple[str, Done]:
         sampling=Sampling(temperature=0.0, max_tokens=TOKENS, seed=1),
     )
     text, done = "", None
-    async with asyncio.timeout(TIME_LIMIT_S), isolated_engine(subject.root, Path(settings.RUN_DIR)) as engine:
+    async with (
+        asyncio.timeout(TIME_LIMIT_S),
+        isolated_engine(subject.folder, Path(settings.RUN_DIR)) as engine,
+    ):
         async for event in engine.generate(request):
             match event:
                 case Delta(text=piece):

@@ -13,7 +13,7 @@ class FormatGate:
     version = "1"
 
     def examine(self, subject: Subject) -> StageVerdict:
-        found = inspect_file(subject.descriptor)
+        found = inspect_file(subject.files[0].descriptor)
         subject.inspection = found
         if found.verdict == "pass":
             title = TITLES.get(found.format or "", found.format)

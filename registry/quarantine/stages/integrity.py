@@ -14,9 +14,9 @@ class Integrity:
     version = "1"
 
     def examine(self, subject: Subject) -> StageVerdict:
-        size = os.fstat(subject.descriptor).st_size
+        size = os.fstat(subject.files[0].descriptor).st_size
         total = max(size, 1)
-        digest = sha256_of(subject.descriptor, lambda done: subject.progress(done / total))
+        digest = sha256_of(subject.files[0].descriptor, lambda done: subject.progress(done / total))
         if size != subject.size_bytes or digest != subject.sha256:
             return refused("The file changed after it arrived.", expected=subject.sha256, actual=digest)
         pin = BUNDLED.get(subject.source)

@@ -1,7 +1,5 @@
 """Stage 1: may a file from this place enter at all?"""
 
-from django.conf import settings
-
 from registry.policy import admit_source
 from registry.quarantine.stages.base import StageVerdict, Subject, passed, refused
 from secai_site.kernel.decisions import Deny
@@ -17,10 +15,14 @@ class SourcePolicy:
     """Compares the source with the operator's policy."""
 
     name = "source_policy"
-    version = "1"
+    version = "2"
 
     def examine(self, subject: Subject) -> StageVerdict:
-        decision = admit_source(subject.source, local_import=settings.LOCAL_IMPORT)
+        decision = admit_source(subject.source, subject.policy)
         if isinstance(decision, Deny):
-            return refused(decision.reason, source=subject.source, rule=decision.rule)
-        return passed(SENTENCES[decision.rule], source=subject.source, rule=decision.rule)
+            return refused(
+                decision.reason, source=subject.source, rule=decision.rule, policy=subject.policy.sha256
+            )
+        return passed(
+            SENTENCES[decision.rule], source=subject.source, rule=decision.rule, policy=subject.policy.sha256
+        )

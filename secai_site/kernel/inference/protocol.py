@@ -41,14 +41,20 @@ def _require_range(name: str, value: float, low: float, high: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A model as the registry knows it: `path` is absolute or below the worker's models root."""
+    """A model as the registry knows it: `path` is absolute or below the worker's models root.
+
+    `parts` are the files of a model that comes in several, relative to `path`, which is a folder then, and
+    `sha256` the digest of the set (`kernel.files.set_digest`); a model in one file has none.
+    """
 
     name: str
     path: str
     sha256: str
+    parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", os.fspath(self.path))
+        object.__setattr__(self, "parts", tuple(self.parts))
         _require(_NAME.fullmatch(self.name) is not None, "a model name is 1 to 128 of A-Z a-z 0-9 . _ -")
         _require(_SHA256.fullmatch(self.sha256) is not None, "sha256 is 64 lower-case hex digits")
         _require(bool(self.path) and "\0" not in self.path, "the model path is empty or contains NUL")

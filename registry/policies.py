@@ -1,0 +1,69 @@
+"""The operator's policy in force, and its history: rows that are only ever added."""
+
+from django.conf import settings
+from django.db import transaction
+
+from registry.models import PolicyVersion
+from registry.policy import Policy, PolicyInvalid, policy_from, weakenings
+from secai_site.kernel.audit.log import record
+from secai_site.kernel.errors import Conflict, InvalidRequest, ServiceError
+
+
+class PolicyBroken(ServiceError):
+    """The stored policy cannot be read; nothing is admitted until an operator saves a good one."""
+
+    status = 503
+    code = "policy.broken"
+
+
+def current() -> tuple[Policy, int]:
+    """The policy in force and its number; 0 is the one that the environment gives, before any was saved."""
+    row = PolicyVersion.objects.first()
+    if row is None:
+        return from_environment(), 0
+    try:
+        return policy_from(row.document), row.number
+    except PolicyInvalid as error:
+        raise PolicyBroken(
+            f"The policy for models cannot be read ({error}). Save a good one in the admin; "
+            "until then nothing is admitted."
+        ) from error
+
+
+def from_environment() -> Policy:
+    """The policy of a new box: SECAI_LOCAL_IMPORT and SECAI_PROMOTION, and the defaults."""
+    return Policy(local_import=settings.LOCAL_IMPORT, promotion=settings.PROMOTION)
+
+
+@transaction.atomic(durable=True)
+def save(*, document: object, base: int, actor: str, note: str = "") -> PolicyVersion:
+    """Put a new version in force; `base` is the number that its author had in mind.
+
+    Raises `InvalidRequest` for a document that is no policy (the old one stays) and `Conflict` when somebody else
+    saved meanwhile.
+    """
+    try:
+        policy = policy_from(document)
+    except PolicyInvalid as error:
+        raise InvalidRequest(str(error), code="policy.invalid") from error
+    newest = PolicyVersion.objects.select_for_update().first()
+    number = newest.number if newest else 0
+    if number != base:
+        raise Conflict("Somebody else changed the policy meanwhile. Look at it again.", code="policy.changed")
+    old = policy_from(newest.document) if newest and _is_good(newest) else from_environment()
+    row = PolicyVersion.objects.create(
+        number=number + 1, document=policy.document(), sha256=policy.sha256, note=note[:200], author=actor
+    )
+    record(
+        "registry.policy:saved", actor=actor, target=f"policy:{row.number}",
+        detail={"sha256": row.sha256, "weaker": len(weakenings(old, policy))},
+    )  # fmt: skip
+    return row
+
+
+def _is_good(row: PolicyVersion) -> bool:
+    try:
+        policy_from(row.document)
+    except PolicyInvalid:
+        return False
+    return True
