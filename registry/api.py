@@ -14,12 +14,14 @@ from django.http import HttpResponseBase, StreamingHttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from registry import selectors, services
+from registry import intake, policies, selectors, services
 from registry.integrity import verify_all
-from registry.jobs import unload
-from registry.serializers import PromoteRequest, SubmitRequest
+from registry.jobs import unload, unload_failed
+from registry.policy import admit_source
+from registry.serializers import PromoteRequest, SourceRequest, SubmitRequest
 from secai_site.kernel import ports
 from secai_site.kernel.auth.scopes import Scope
+from secai_site.kernel.decisions import Allow, Deny
 from secai_site.kernel.errors import Conflict, ServiceError
 from secai_site.kernel.http.errors import as_service_error
 from secai_site.kernel.http.views import ServiceView
@@ -93,14 +95,13 @@ class VerifyManifest(RegistryView):
         if name is not None:
             name = selectors.find_model(name).name
         if request.query_params.get("async") == "true":
-            job = enqueue(
-                "registry.verify", owner_id=self.caller.user.pk if self.caller.user else None, name=name
-            )
+            owner = self.caller.user.pk if self.caller.user else None
+            job = enqueue("registry.verify", owner_id=owner, name=name, background=False)
             return Response({"job": str(job.pk)}, status=202)
         if "text/event-stream" in request.headers.get("Accept", ""):
             return StreamingHttpResponse(_events(name), content_type="text/event-stream")
         report = verify_all(lambda _fraction, _name: None, name=name)
-        _unload_failed(report)
+        unload_failed(report)
         return Response(report)
 
 
@@ -114,7 +115,7 @@ async def _events(name: str | None) -> AsyncIterator[str]:
 
     def work() -> dict[str, Any]:
         report = verify_all(tell, name=name)
-        _unload_failed(report)
+        unload_failed(report)
         return report
 
     working = asyncio.ensure_future(database_sync_to_async(work, thread_sensitive=False)())
@@ -133,16 +134,28 @@ async def _events(name: str | None) -> AsyncIterator[str]:
         yield f"event: error\ndata: {json.dumps(known.body())}\n\n"
 
 
-def _unload_failed(report: dict[str, Any]) -> None:
-    for result in report["models"]:
-        if result["status"] != "verified":
-            unload(result["name"])
-
-
 class JobDetail(RegistryView):
     def get(self, request: Request, job_id: UUID) -> Response:
         """How far a job is that was started with `?async=true`, and its result."""
         return Response(selectors.job_record(selectors.find_job(str(job_id), self.caller.user)))
+
+
+class PolicyInForce(RegistryView):
+    def get(self, request: Request) -> Response:
+        """The operator's policy for models; it is changed in the admin."""
+        policy, number = policies.current()
+        return Response({"number": number, "sha256": policy.sha256, "document": policy.document()})
+
+
+class PolicyAdmit(RegistryView):
+    body_limit = settings.DECISION_BODY_LIMIT
+    forms = {"POST": SourceRequest}
+
+    def post(self, request: Request) -> Response:
+        """Whether a model may come from `source`; nothing is fetched."""
+        decision = admit_source(self.body()["source"], policies.current()[0])
+        reason = decision.reason if isinstance(decision, Deny) else ""
+        return Response({"allowed": isinstance(decision, Allow), "code": decision.rule, "reason": reason})
 
 
 class QuarantineList(RegistryView):
@@ -155,7 +168,7 @@ class QuarantineList(RegistryView):
 
     def post(self, request: Request) -> Response:
         """Take a file from the incoming folder into quarantine."""
-        item = services.submit(actor=self.caller.name, **self.body())
+        item = intake.submit(actor=self.caller.name, **self.body())
         return Response(selectors.item_record(item), status=201)
 
 

@@ -47,6 +47,10 @@ class RegistryClient:
         )
         return made
 
+    def admit(self, source: str) -> dict[str, Any]:
+        decision: dict[str, Any] = self._peer.call("POST", "/v1/policy/admit", json={"source": source})
+        return decision
+
     def rescan(self, item_id: str, *, by: int | None) -> QuarantineRecord:
         item: QuarantineRecord = self._peer.call(
             "POST", f"/v1/quarantine/{item_id}/rescan", json={}, on_behalf_of=by
@@ -72,3 +76,14 @@ class RegistryClient:
             "POST", "/v1/model/verify-manifest", json={}, params=params, on_behalf_of=by, patience=HASHING_S
         )
         return report
+
+    def start_verify(self, *, by: int | None, name: str | None = None) -> str:
+        params = {"async": "true"} | ({"name": name} if name else {})
+        started = self._peer.call(
+            "POST", "/v1/model/verify-manifest", json={}, params=params, on_behalf_of=by
+        )
+        return str(started["job"])
+
+    def job(self, job_id: str, *, by: int | None) -> dict[str, Any]:
+        found: dict[str, Any] = self._peer.call("GET", f"/v1/jobs/{quote(job_id, safe='')}", on_behalf_of=by)
+        return found

@@ -107,6 +107,9 @@ class Registry(Protocol):
         empty `name` is made from the filename. `pin` is the SHA-256 that the file must have, "" for none.
         """
 
+    def admit(self, source: str) -> dict[str, Any]:
+        """Whether a model may come from this address: `{"allowed", "code", "reason"}`; nothing is fetched."""
+
     def rescan(self, item_id: str, *, by: int | None) -> QuarantineRecord:
         """Scan a refused or held file again."""
 
@@ -121,3 +124,9 @@ class Registry(Protocol):
 
     def verify(self, *, by: int | None, name: str | None = None) -> dict[str, Any]:
         """Hash one model or all again; returns the report of /v1/model/verify-manifest."""
+
+    def start_verify(self, *, by: int | None, name: str | None = None) -> str:
+        """The same as a job; returns its id for `job`."""
+
+    def job(self, job_id: str, *, by: int | None) -> dict[str, Any]:
+        """How far a job is: `{"id", "kind", "state", "progress", "stage", "result", "error", "code"}`."""

@@ -1,5 +1,6 @@
 """Are the promoted bytes still the promoted bytes? On demand, and in the background for ever."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -8,26 +9,36 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
+from registry import store
 from registry.models import Artifact
+from registry.quarantine.formats.manifest import Manifest
+from registry.quarantine.inspect import Member, inspect_files
+from registry.record import is_record_of
 from registry.services import fail_model
 from secai_site.kernel.errors import NotFound, ServiceError
-from secai_site.kernel.files import open_below, sha256_of
+from secai_site.kernel.files import open_below
 
 Progress = Callable[[float, str], None]
+SHOWN = 20
 
 
 def verify_all(progress: Progress, *, name: str | None = None) -> dict[str, Any]:
     """Hash every model (or one) again and take out of use what changed.
 
     Returns `{"ok", "checked", "verified_at", "models": [{"name", "status": "verified"|"failed"|"missing",
-    "expected", "actual", "tensors"}]}`.
+    "expected", "actual", "tensors": {"checked", "failed", "changed"}}]}`; `failed` counts tensors and `changed`
+    names the first of them, null where the file is no longer readable as a model. Bytes under several names are
+    read once.
     """
     rows = list(Artifact.objects.filter(name=name) if name else Artifact.objects.all())
     total = sum(row.size_bytes for row in rows) or 1
-    done, results = 0, []
+    looked: dict[str, dict[str, Any]] = {}
+    done = 0
     for row in rows:
-        results.append(_verify(row, _share(progress, done, total, row.name)))
+        if row.sha256 not in looked:
+            looked[row.sha256] = _look(row, _share(progress, done, total, row.name))
         done += row.size_bytes
+    results = [_verdict(row, looked[row.sha256]) for row in rows]
     return {
         "ok": all(result["status"] == "verified" for result in results),
         "checked": len(results),
@@ -41,30 +52,58 @@ def _share(progress: Progress, done: int, total: int, name: str) -> Callable[[in
     return lambda read: progress((done + read) / total, name)
 
 
-def _verify(row: Artifact, read: Callable[[int], None]) -> dict[str, Any]:
-    status, actual = _look(row, read)
-    if status == "verified" and row.is_sound:
+def _look(row: Artifact, read: Callable[[int], None]) -> dict[str, Any]:
+    """What the store holds under the row's digest: `status`, `actual`, `tensors`, and why it failed."""
+    parts = [file["path"] for file in row.files]
+    count = int(row.facts.get("tensor_count") or 0)
+    try:
+        actual = store.digest_of(row.sha256, parts, read)
+    except NotFound:
+        return {"status": "missing", "actual": None, "tensors": _tensors(count, None), "why": "missing"}
+    except ServiceError:
+        return {"status": "failed", "actual": None, "tensors": _tensors(count, None), "why": "unreadable"}
+    if actual != row.sha256:
+        tensors = _tensors(count, _changed(row, parts))
+        return {"status": "failed", "actual": actual, "tensors": tensors, "why": "changed"}
+    return {"status": "verified", "actual": actual, "tensors": _tensors(count, []), "why": ""}
+
+
+def _tensors(count: int, changed: list[str] | None) -> dict[str, Any]:
+    failed = None if changed is None else len(changed)
+    return {"checked": count, "failed": failed, "changed": changed[:SHOWN] if changed else []}
+
+
+def _changed(row: Artifact, parts: list[str]) -> list[str] | None:
+    """Names of the tensors that are not as promoted; None where it cannot be told any more."""
+    with contextlib.ExitStack() as opened:
+        try:
+            before = Manifest.read(store.manifest_path(row.sha256))
+            members = [_member(row, path, opened) for path in parts or [""]]
+        except (ServiceError, OSError, ValueError):
+            return None
+        now = inspect_files(members, is_set=bool(parts))
+    return before.changed(now.manifest) if now.manifest is not None else None
+
+
+def _member(row: Artifact, path: str, opened: contextlib.ExitStack) -> Member:
+    target = store.store_path(row.sha256)
+    descriptor = open_below(settings.MODELS_DIR, str(target / path) if path else str(target))
+    opened.callback(os.close, descriptor)
+    return Member(path or row.name, descriptor)
+
+
+def _verdict(row: Artifact, found: dict[str, Any]) -> dict[str, Any]:
+    """What is said of one row, after it was taken out of use where it must be."""
+    status, why = found["status"], found["why"]
+    if status == "verified" and not is_record_of(row.record, name=row.name, sha256=row.sha256):
+        status, why = "failed", "record"
+    if status != "verified":
+        fail_model(artifact=row, actual=found["actual"], why=why)
+    elif row.is_sound:
         Artifact.objects.filter(pk=row.pk).update(verified_at=timezone.now())
-    elif status != "verified":
-        fail_model(artifact=row, actual=actual)
     else:
         status = "failed"  # sound again does not mean trusted again: only a new scan promotes
-    tensors = {
-        "checked": int(row.facts.get("tensor_count") or 0),
-        "failed": 0 if status == "verified" else None,
-    }
-    return {"name": row.name, "status": status, "expected": row.sha256, "actual": actual, "tensors": tensors}
-
-
-def _look(row: Artifact, read: Callable[[int], None]) -> tuple[str, str | None]:
-    try:
-        descriptor = open_below(settings.MODELS_DIR, row.path)
-    except NotFound:
-        return "missing", None
-    except ServiceError:
-        return "failed", None
-    try:
-        actual = sha256_of(descriptor, read)
-    finally:
-        os.close(descriptor)
-    return ("verified" if actual == row.sha256 else "failed"), actual
+    return {
+        "name": row.name, "status": status, "expected": row.sha256, "actual": found["actual"],
+        "tensors": found["tensors"],
+    }  # fmt: skip

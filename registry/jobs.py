@@ -1,14 +1,19 @@
 """The registry's long work: scanning what came in, checking what was promoted, clearing up."""
 
+import os
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.conf import settings
+from django.db import connection
 
-from registry import services
+from registry import policies, services
 from registry.integrity import verify_all
 from registry.lifecycle import ItemStatus
 from registry.models import QuarantineItem
+from registry.sweep import sweep as clear_up
 from secai_site.kernel import ports
 from secai_site.kernel.errors import ServiceError
 from secai_site.kernel.inference.errors import EngineDown
@@ -16,8 +21,10 @@ from secai_site.kernel.inference.protocol import Engine
 from secai_site.kernel.jobs.queue import job
 from secai_site.kernel.jobs.worker import JobContext
 
+BACKGROUND_NICENESS = 15
 
-@job("registry.scan")
+
+@job("registry.scan", at_once=1)
 def scan_item(context: JobContext, *, item_id: str) -> dict[str, Any]:
     """Scan one quarantined file and, where promotion is automatic, promote it. Safe to repeat."""
     from registry.quarantine.scan import scan
@@ -27,7 +34,7 @@ def scan_item(context: JobContext, *, item_id: str) -> dict[str, Any]:
         return {"status": "gone" if item is None else item.status}
     if item.status != ItemStatus.HELD and not scan(item, context):
         return {"status": item.status}
-    if settings.PROMOTION == "automatic":
+    if policies.current()[0].promotion == "automatic":
         try:
             services.promote_item(item=item, actor="service:jobs")
         except ServiceError as error:
@@ -36,20 +43,51 @@ def scan_item(context: JobContext, *, item_id: str) -> dict[str, Any]:
     return {"status": item.status}
 
 
-@job("registry.verify", every=lambda: settings.INTEGRITY_INTERVAL_S)
-def verify(context: JobContext, *, name: str | None = None) -> dict[str, Any]:
-    """Hash the promoted models again; unload those that changed."""
-    report = verify_all(context.progress, name=name)
-    for result in report["models"]:
-        if result["status"] != "verified":
-            unload(result["name"])
+@job("registry.verify", every=lambda: settings.INTEGRITY_INTERVAL_S, at_once=1)
+def verify(context: JobContext, *, name: str | None = None, background: bool = True) -> dict[str, Any]:
+    """Hash the promoted models again; unload those that changed. By itself it yields to all other work."""
+
+    def check() -> dict[str, Any]:
+        return verify_all(context.progress, name=name)
+
+    report = yielding(check) if background else check()
+    unload_failed(report)
     return report
+
+
+def yielding(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Do `work` in a thread of its own with low priority, which on Linux each thread has for itself."""
+    result: list[dict[str, Any]] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND_NICENESS)
+            result.append(work())
+        except BaseException as error:
+            failure.append(error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run, name="jobs-background")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return result[0]
 
 
 @job("registry.sweep", every=lambda: 6 * 3600)
 def sweep(_context: JobContext) -> dict[str, Any]:
-    """Delete what crashes left behind."""
-    return services.sweep()
+    """Delete what crashes left behind and what was kept long enough."""
+    return clear_up()
+
+
+def unload_failed(report: dict[str, Any]) -> None:
+    """Take every model that a report does not call verified out of the engine's memory."""
+    for result in report["models"]:
+        if result["status"] != "verified":
+            unload(result["name"])
 
 
 def unload(name: str) -> None:

@@ -10,6 +10,8 @@ from django.utils import timezone
 from registry.lifecycle import ItemStatus, Verdict
 from registry.names import key_of
 
+MANIFEST = "manifest.json"
+
 
 class Artifact(models.Model):
     """A promoted model. Its bytes lie in the store under their own SHA-256 and never change."""
@@ -93,6 +95,11 @@ class QuarantineItem(models.Model):
     def file(self) -> Path:
         """Its only file, or the folder of its files, under a name of ours."""
         return self.folder / "artifact"
+
+    @property
+    def manifest(self) -> Path:
+        """The digests of its tensors, written by the scan."""
+        return self.folder / MANIFEST
 
     @property
     def signature(self) -> Path:

@@ -121,7 +121,7 @@ def _check_list(name: str, value: object) -> None:
 
 def weakenings(old: Policy, new: Policy) -> list[str]:
     """What `new` allows that `old` did not, as sentences; empty when it is as strict or stricter."""
-    found = [f"Downloads from {one} become possible." for one in new.sources if one not in old.sources]
+    found = [f"Downloads from {one} become possible." for one in new.sources if not _covered(one, old.sources)]
     found += [f"The format {one} becomes possible." for one in new.formats if one not in old.formats]
     if new.local_import and not old.local_import:
         found.append("People may upload models again.")
@@ -139,6 +139,13 @@ def weakenings(old: Policy, new: Policy) -> list[str]:
     if (new.conduct_minimum or 0) < (old.conduct_minimum or 0):
         found.append("Models with a lower conduct grade become possible.")
     return found
+
+
+def _covered(source: str, prefixes: tuple[str, ...]) -> bool:
+    """Whether everything below `source` lies below one of `prefixes`."""
+    found = parse_source(source)
+    above = [parse_source(one) for one in prefixes]
+    return found is not None and any(one is not None and found.lies_below(one) for one in above)
 
 
 def admit_source(source: str, policy: Policy) -> Decision:

@@ -7,7 +7,9 @@ from registry.contract import ModelRecord, QuarantineRecord, StageRecord
 from registry.lifecycle import ItemStatus
 from registry.models import Artifact, QuarantineItem, StageResult
 from registry.names import FORM, key_of
+from registry.preview import Scanned
 from registry.purpose import purpose_of
+from registry.record import is_record_of
 from secai_site.kernel.auth.models import User
 from secai_site.kernel.errors import NotFound
 from secai_site.kernel.jobs.models import Job, JobState
@@ -18,7 +20,7 @@ def model_record(row: Artifact) -> ModelRecord:
     facts: dict[str, Any] = row.facts
     return {
         "name": row.name, "path": row.path, "sha256": row.sha256, "format": row.format, "source": row.source,
-        "status": row.status, "promoted_at": _rfc3339(row.promoted_at),
+        "status": _status(row), "promoted_at": _rfc3339(row.promoted_at),
         "gguf_guard_fingerprint": row.gguf_guard_fingerprint or None,
         "gguf_guard_manifest": row.gguf_guard_manifest or None,
         "size_bytes": row.size_bytes, "architecture": facts.get("architecture"),
@@ -27,6 +29,12 @@ def model_record(row: Artifact) -> ModelRecord:
         "purpose": facts.get("purpose") or purpose_of(row.format, facts).value,
         "chat": bool(facts.get("chat")), "files": row.files, "facts": facts, "scan": row.scan,
     }  # fmt: skip
+
+
+def _status(row: Artifact) -> str:
+    """Promoted only with a record that this box made of exactly these bytes; a forged row is out of use at once."""
+    genuine = row.is_sound and is_record_of(row.record, name=row.name, sha256=row.sha256)
+    return "promoted" if genuine else "failed"
 
 
 def all_models() -> list[ModelRecord]:
@@ -97,3 +105,28 @@ def job_record(job: Job) -> dict[str, Any]:
         "id": str(job.pk), "kind": job.kind, "state": job.state, "progress": job.progress, "stage": job.stage,
         "result": job.result, "error": job.error or None, "code": job.error_code or None,
     }  # fmt: skip
+
+
+def scanned_models() -> list[Scanned]:
+    """Promoted models, then what is in quarantine, as their last scans saw them."""
+    promoted = [
+        Scanned(
+            row.name,
+            row.status,
+            row.source,
+            row.size_bytes,
+            {one["name"]: one["evidence"] for one in row.scan},
+        )
+        for row in Artifact.objects.all()
+    ]
+    waiting = QuarantineItem.objects.exclude(status=ItemStatus.PROMOTED.value).prefetch_related("stages")
+    return promoted + [
+        Scanned(
+            item.name,
+            item.status,
+            item.source,
+            item.size_bytes,
+            {one.name: one.evidence for one in item.stages.all()},
+        )
+        for item in waiting
+    ]

@@ -31,3 +31,9 @@ class SubmitRequest(StrictSerializer):
         error_messages={"invalid": "Write 64 lower-case hex digits."},
     )  # fmt: skip
     signature = Text(max_length=255, allow_blank=True, required=False, default="")
+
+
+class SourceRequest(StrictSerializer):
+    """POST /v1/policy/admit"""
+
+    source = Text(max_length=2000)  # type: ignore[assignment]

@@ -1,93 +1,40 @@
-"""Changing the registry: taking files in, moving them through quarantine, promoting, deleting.
+"""Changing the registry: moving files through quarantine, promoting, failing and deleting models.
 
 The files and the rows cannot change in one step, so each operation is ordered such that a crash between its
 steps leaves either the old state or the new one, and `sweep` clears what nobody owns.
 """
 
+import contextlib
 import logging
 import os
 import shutil
-import time
 import uuid
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from registry import names
+from registry import names, policies, store
+from registry.intake import name_taken, require_free_name
 from registry.lifecycle import LETS_THROUGH, MOVES, STAGES, ItemStatus, Verdict
 from registry.models import Artifact, QuarantineItem
-from registry.record import promotion_record
+from registry.purpose import Purpose, purpose_of
+from registry.record import make_record
 from registry.selectors import stage_record
 from secai_site.kernel.audit.log import record, record_refusal
 from secai_site.kernel.errors import Conflict, InvalidRequest, NotFound, ServiceError
-from secai_site.kernel.files import open_below, publish, sha256_of, sync_folder
+from secai_site.kernel.files import PathRefused, open_below, parts_below, set_digest, sha256_of
 from secai_site.kernel.jobs.models import Job
 from secai_site.kernel.jobs.queue import UNFINISHED, enqueue
 
 log = logging.getLogger(__name__)
-
-FORMATS = ("gguf", "safetensors", "diffusion")
-LEFTOVER_S = 3600
 
 
 class NotScanned(InvalidRequest):
     """No scan of exactly these bytes has passed."""
 
     code = "promote.not_scanned"
-
-
-# --- taking in ---------------------------------------------------------------------------------------
-
-
-def submit(
-    *, path: str, name: str, filename: str, source: str, actor: str, pin: str = "", signature: str = ""
-) -> QuarantineItem:
-    """Move a file from the incoming folder into quarantine and queue its scan.
-
-    The file is opened by descriptor without following links, hashed from the opened bytes and moved under a
-    name of ours. Raises `NameRefused`, `PathRefused`, `NotFound`.
-    """
-    incoming = Path(settings.QUARANTINE_DIR) / "incoming"
-    descriptor = open_below(incoming, path)
-    try:
-        item = QuarantineItem(
-            id=uuid.uuid4(),
-            name=names.checked(name) if name else names.from_filename(filename),
-            filename=filename[:255],
-            sha256=sha256_of(descriptor),
-            size_bytes=os.fstat(descriptor).st_size,
-            source=source,
-            pin=pin,
-            submitted_by=actor,
-        )
-        _require_free_name(item.name)
-        publish(descriptor, incoming / path, item.file)
-        (incoming / path).unlink()
-    finally:
-        os.close(descriptor)
-    with transaction.atomic(durable=True):
-        item.save(force_insert=True)
-        enqueue("registry.scan", subject=str(item.pk), item_id=str(item.pk))
-        record(
-            "registry.file:submitted", actor=actor, target=f"quarantine:{item.pk}",
-            detail={"sha256": item.sha256, "size_bytes": item.size_bytes},
-        )  # fmt: skip
-    return item
-
-
-def _require_free_name(name: str) -> None:
-    if Artifact.objects.filter(name_key=names.key_of(name)).exists():
-        raise _name_taken(name)
-
-
-def _name_taken(name: str) -> names.NameRefused:
-    return names.NameRefused(
-        f"There is already a model named “{name}”. Choose another name, or delete the old one first.",
-        code="model.name_taken",
-    )
 
 
 # --- moving through quarantine -----------------------------------------------------------------------
@@ -153,39 +100,57 @@ def drop(*, item: QuarantineItem, actor: str) -> None:
 
 
 def promote_item(*, item: QuarantineItem, actor: str, name: str | None = None) -> Artifact:
-    """Publish a file that passed every stage. Idempotent for the bytes, never replaces another file.
+    """Publish what passed every stage. Idempotent for the bytes, never replaces another file.
 
     Order: bytes into the store under their digest, then the row, then the quarantined copy goes. Raises
-    `NotScanned`, `NameRefused`, `Conflict`.
+    `NotScanned`, `NameRefused`, `Conflict`, `PolicyBroken`.
     """
+    policies.current()  # whatever it says: while it cannot be read, nothing is admitted
     _require_passed(item)
     wanted = names.checked(name or item.name)
-    _require_free_name(wanted)
-    target = store_path(item.sha256)
-    descriptor = open_below(settings.QUARANTINE_DIR, f"{item.pk}/artifact")
-    try:
-        if sha256_of(descriptor) != item.sha256:
+    require_free_name(wanted)
+    with contextlib.ExitStack() as opened:
+        files = _opened(item, opened)
+        if _digest_of(item, files) != item.sha256:
             raise NotScanned("The file changed after its scan; scan it again.", code="promote.mismatch")
-        _into_store(descriptor, item, target)
-    finally:
-        os.close(descriptor)
-    try:
-        artifact = _enter(item, wanted, target, actor)
-    except IntegrityError:
-        raise _name_taken(wanted) from None  # by somebody who was faster
+        opened.enter_context(store.locked())
+        target = store.place(
+            sha256=item.sha256, source=item.file, files=files, is_set=bool(item.files), manifest=item.manifest
+        )
+        try:
+            artifact = _enter(item, wanted, target, actor)
+        except IntegrityError:
+            raise name_taken(wanted) from None  # by somebody who was faster
     shutil.rmtree(item.folder, ignore_errors=True)
     return artifact
+
+
+def _opened(item: QuarantineItem, opened: contextlib.ExitStack) -> dict[str, int]:
+    """Descriptors of all files by their path in the set, "" for one file."""
+    files: dict[str, int] = {}
+    for path in [file["path"] for file in item.files] or [""]:
+        below = f"{item.pk}/artifact/{path}" if path else f"{item.pk}/artifact"
+        files[path] = open_below(settings.QUARANTINE_DIR, below)
+        opened.callback(os.close, files[path])
+    return files
+
+
+def _digest_of(item: QuarantineItem, files: dict[str, int]) -> str:
+    if not item.files:
+        return sha256_of(files[""])
+    return set_digest((path, sha256_of(descriptor)) for path, descriptor in files.items())
 
 
 @transaction.atomic(durable=True)
 def _enter(item: QuarantineItem, name: str, target: Path, actor: str) -> Artifact:
     """The row of a published file, and the end of its time in quarantine."""
-    _require_free_name(name)
+    require_free_name(name)
+    Artifact.objects.filter(name_key=names.key_of(name), status="failed").delete()
     _move(item, ItemStatus.PROMOTED, actor=actor)
     artifact = _new_artifact(item, name, target, actor)
     record(
         "registry.model:promoted", actor=actor, target=f"model:{artifact.name}",
-        detail={"sha256": item.sha256, "source": item.source},
+        detail={"sha256": item.sha256, "source": item.source, "policy": item.policy_version},
     )  # fmt: skip
     return artifact
 
@@ -199,50 +164,30 @@ def _require_passed(item: QuarantineItem) -> None:
         )
 
 
-def _into_store(descriptor: int, item: QuarantineItem, target: Path) -> None:
-    if target.exists() and not os.path.samestat(os.stat(target), os.fstat(descriptor)):
-        _require_intact(target, item.sha256)  # it is in the store already, under another name
-        return
-    publish(descriptor, item.file, target)
-
-
-def _require_intact(stored: Path, sha256: str) -> None:
-    descriptor = open_below(settings.MODELS_DIR, str(stored))
-    try:
-        if sha256_of(descriptor) != sha256:
-            raise Conflict(
-                "The same model is in the store under another name, but its file has changed. Delete that one first.",
-                code="promote.store_damaged",
-            )
-    finally:
-        os.close(descriptor)
-
-
 def _new_artifact(item: QuarantineItem, name: str, target: Path, actor: str) -> Artifact:
     stages = [stage_record(stage) for stage in item.stages.all()]
     evidence = {stage["name"]: stage["evidence"] for stage in stages}
     gate, scanned = evidence["format_gate"], evidence["static_scan"]
-    facts = {**gate.pop("facts", {}), "chat": bool(scanned.get("chat"))}
-    verdicts = {stage["name"]: stage["verdict"] for stage in stages}
+    facts = gate.pop("facts", {})
+    purpose = purpose_of(gate["format"], facts)
     return Artifact.objects.create(
         name=name,
         path=str(target),
         sha256=item.sha256,
         size_bytes=item.size_bytes,
+        files=item.files,
         format=gate["format"],
         source=item.source,
         promoted_by=actor,
         gguf_guard_fingerprint=scanned.get("fingerprint") or "",
         gguf_guard_manifest=scanned.get("merkle_root") or "",
-        facts=facts,
+        facts={**facts, "chat": purpose is Purpose.CHAT, "purpose": purpose.value},
         scan=stages,
-        record=promotion_record(name=name, sha256=item.sha256, verdicts=verdicts),
-    )
-
-
-def store_path(sha256: str) -> Path:
-    """Where the bytes with this digest lie."""
-    return Path(settings.MODELS_DIR) / sha256 / "model"
+        record=make_record(
+            name=name, sha256=item.sha256, source=item.source, promoted_by=actor, policy_version=item.policy_version,
+            stages=stages,
+        ),
+    )  # fmt: skip
 
 
 def promote_path(
@@ -268,14 +213,12 @@ def promote_path(
 
 def _promote_path(*, name: str, path: str, sha256: str, kind: str, source: str, actor: str) -> Artifact:
     names.checked(name)
+    item = _item_at(path)
     try:
-        descriptor = open_below(settings.QUARANTINE_DIR, _quarantine_path(path))
+        with contextlib.ExitStack() as opened:
+            actual = _digest_of(item, _opened(item, opened))
     except NotFound as error:
         raise InvalidRequest("There is no such file in quarantine.", code="promote.missing") from error
-    try:
-        actual = sha256_of(descriptor)
-    finally:
-        os.close(descriptor)
     if actual != sha256:
         raise InvalidRequest(
             "The SHA-256 that was sent is not the file's.",
@@ -283,8 +226,7 @@ def _promote_path(*, name: str, path: str, sha256: str, kind: str, source: str, 
             expected=sha256,
             actual=actual,
         )
-    item = QuarantineItem.objects.filter(sha256=actual, status=ItemStatus.HELD.value).first()
-    if item is None:
+    if item.status != ItemStatus.HELD or item.sha256 != actual:
         raise NotScanned("No scan of exactly these bytes has passed.")
     found_format = item.stages.get(name="format_gate").evidence.get("format")
     if found_format != kind:
@@ -294,9 +236,18 @@ def _promote_path(*, name: str, path: str, sha256: str, kind: str, source: str, 
     return promote_item(item=item, actor=actor, name=name)
 
 
-def _quarantine_path(path: str) -> str:
-    """A bare name in quarantine means that item's file."""
-    return path if "/" in path else f"{path}/artifact"
+def _item_at(path: str) -> QuarantineItem:
+    """The item that `path` leads to: its bare id, or the path of its artifact."""
+    parts = parts_below(Path(settings.QUARANTINE_DIR), path)
+    if (len(parts) > 1 and parts[1] != "artifact") or len(parts) > 2:
+        raise PathRefused("The path does not name a quarantined model.")
+    try:
+        found = QuarantineItem.objects.filter(pk=uuid.UUID(parts[0])).first()
+    except ValueError:
+        found = None
+    if found is None:
+        raise InvalidRequest("There is no such file in quarantine.", code="promote.missing")
+    return found
 
 
 # --- deleting, failing -------------------------------------------------------------------------------
@@ -304,54 +255,52 @@ def _quarantine_path(path: str) -> str:
 
 def delete_model(*, artifact: Artifact, actor: str) -> None:
     """Remove a model: the row first, then its bytes if no other name uses them."""
-    with transaction.atomic(durable=True):
-        Artifact.objects.filter(pk=artifact.pk).delete()
-        record(
-            "registry.model:deleted",
-            actor=actor,
-            target=f"model:{artifact.name}",
-            detail={"sha256": artifact.sha256},
-        )
-    _remove_unused(artifact.sha256)
+    with store.locked():
+        with transaction.atomic(durable=True):
+            Artifact.objects.filter(pk=artifact.pk).delete()
+            record(
+                "registry.model:deleted",
+                actor=actor,
+                target=f"model:{artifact.name}",
+                detail={"sha256": artifact.sha256},
+            )
+        if not Artifact.objects.filter(sha256=artifact.sha256).exists():
+            store.remove(artifact.sha256)
 
 
-def _remove_unused(sha256: str) -> None:
-    if not Artifact.objects.filter(sha256=sha256).exists():
-        shutil.rmtree(store_path(sha256).parent, ignore_errors=True)
+def fail_model(*, artifact: Artifact, actual: str | None, why: str = "changed") -> bool:
+    """Take a model out of use, and every other name of the same bytes; what there is goes back to quarantine.
 
-
-@transaction.atomic(durable=True)
-def fail_model(*, artifact: Artifact, actual: str | None) -> None:
-    """Take a model out of use because its file is not the promoted one any more."""
-    changed = Artifact.objects.filter(pk=artifact.pk, status="promoted").update(status="failed")
-    if changed:
-        record(
-            "registry.model:integrity", actor="service:registry", target=f"model:{artifact.name}", outcome="failed",
-            detail={"expected": artifact.sha256, "actual": actual},
+    `actual` is the digest that was found, None for none. The rows stay, as failed, so that whoever asks for the
+    model learns why it is gone. False when somebody else did it before.
+    """
+    with store.locked():
+        item = QuarantineItem(
+            id=uuid.uuid4(), name=artifact.name, filename=artifact.name, sha256=actual or "",
+            size_bytes=artifact.size_bytes, files=artifact.files, source=artifact.source,
+            status=ItemStatus.REFUSED.value, submitted_by="service:registry",
+            reason=FAILED[why],
         )  # fmt: skip
+        with transaction.atomic(durable=True):
+            sound = Artifact.objects.filter(sha256=artifact.sha256, status="promoted")
+            names_out = list(sound.values_list("name", flat=True))
+            if not sound.update(status="failed"):
+                return False
+            for name in names_out:
+                record(
+                    "registry.model:integrity", actor="service:registry", target=f"model:{name}", outcome="failed",
+                    detail={"expected": artifact.sha256, "actual": actual, "why": why},
+                )  # fmt: skip
+            if actual is not None:
+                item.save(force_insert=True)
+        if actual is not None:
+            store.take_out(artifact.sha256, item.file)
+    return True
 
 
-# --- clearing up -------------------------------------------------------------------------------------
-
-
-def sweep(now: float | None = None) -> dict[str, Any]:
-    """Delete what a crash left behind and no row owns: old uploads, folders of unknown files, unlisted models."""
-    removed = 0
-    horizon = (now or time.time()) - LEFTOVER_S
-    root = Path(settings.QUARANTINE_DIR)
-    for upload in (root / "incoming").iterdir():
-        if upload.lstat().st_mtime < horizon:
-            upload.unlink()
-            removed += 1
-    known = {str(pk) for pk in QuarantineItem.objects.exclude(status="promoted").values_list("pk", flat=True)}
-    for folder in root.iterdir():
-        if folder.name != "incoming" and folder.name not in known and folder.lstat().st_mtime < horizon:
-            shutil.rmtree(folder, ignore_errors=True)
-            removed += 1
-    owned = set(Artifact.objects.values_list("sha256", flat=True))
-    for folder in Path(settings.MODELS_DIR).iterdir():
-        if folder.name not in owned and folder.lstat().st_mtime < horizon:
-            shutil.rmtree(folder, ignore_errors=True)
-            removed += 1
-    sync_folder(root)
-    return {"removed": removed}
+FAILED = {
+    "changed": "Its bytes changed after it was promoted, so it came back to quarantine.",
+    "record": "Its promotion record is not one that this box made, so it came back to quarantine.",
+    "missing": "Its file is gone.",
+    "unreadable": "Its file cannot be read any more.",
+}

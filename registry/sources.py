@@ -34,10 +34,19 @@ class Source:
 
     @property
     def is_immutable(self) -> bool:
-        """Whether it names one revision for ever: a commit after `resolve`, or a blob by its digest."""
-        for here, after in zip(self.segments, self.segments[1:], strict=False):
-            if (here == "resolve" and COMMIT.fullmatch(after)) or (here == "blobs" and BLOB.fullmatch(after)):
-                return True
+        """Whether it names one revision for ever: a file of a commit on a model hub, or a blob by its digest.
+
+        By position, for below a branch anybody may name folders `resolve/<commit>`. Forms:
+        `[datasets/|spaces/]<owner>/<repository>/resolve/<commit>/…` and, of the OCI distribution specification,
+        `v2/<name>/blobs/<digest>`.
+        """
+        match self.segments:
+            case ("datasets" | "spaces", _, _, "resolve", commit, _, *_):
+                return COMMIT.fullmatch(commit) is not None
+            case ("v2", _, *name, "blobs", digest):
+                return "resolve" not in name and BLOB.fullmatch(digest) is not None
+            case (owner, _, "resolve", commit, _, *_):
+                return owner not in ("datasets", "spaces") and COMMIT.fullmatch(commit) is not None
         return False
 
 

@@ -15,6 +15,8 @@ urlpatterns = routes_of(
         path("v1/model/<str:name>", api.ModelDetail.as_view()),
         path("v1/jobs/<uuid:job_id>", api.JobDetail.as_view()),
         path("v1/promote", api.Promote.as_view()),
+        path("v1/policy", api.PolicyInForce.as_view()),
+        path("v1/policy/admit", api.PolicyAdmit.as_view()),
         path("v1/quarantine", api.QuarantineList.as_view()),
         path("v1/quarantine/<uuid:item_id>", api.QuarantineDetail.as_view()),
         path("v1/quarantine/<uuid:item_id>/rescan", api.QuarantineRescan.as_view()),

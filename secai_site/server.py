@@ -110,14 +110,14 @@ class Request(WebRequest):  # type: ignore[misc]
     def finish(self) -> None:
         """The answer is out: an upload that no view took is not kept."""
         if self.received is not None:
-            self.received.path.unlink(missing_ok=True)
+            self.received.discard()
         super().finish()
 
     # --- uploads ---
 
     def _admit(self, length: int | None) -> IncomingUpload:
         """Check the credentials before a byte is kept (in a thread: it reads the database)."""
-        from ui.catalog.uploads import admit_upload
+        from ui.catalog.uploads import accept_name, admit_upload
 
         try:
             headers = {
@@ -126,7 +126,7 @@ class Request(WebRequest):  # type: ignore[misc]
             }
             admit_upload(headers)
             incoming = Path(settings.QUARANTINE_DIR) / "incoming"
-            return IncomingUpload(incoming, headers.get("content-type", ""), length)
+            return IncomingUpload(incoming, headers.get("content-type", ""), length, accept_name)
         finally:
             connection.close()
 

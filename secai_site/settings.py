@@ -261,6 +261,7 @@ ENGINE_SLOTS = env.number("SECAI_ENGINE_SLOTS", 4, low=1, high=64)
 INTEGRITY_INTERVAL_S = env.number("SECAI_INTEGRITY_INTERVAL", 900, low=5, high=86_400)
 PROMOTION = env.text("SECAI_PROMOTION", "automatic")  # or "manual": the operator promotes each model
 LOCAL_IMPORT = env.flag("SECAI_LOCAL_IMPORT", default=True)
+MODELAUDIT = env.text("SECAI_MODELAUDIT", "")  # the modelaudit of an installation of its own, if any
 DEMO_MODEL = env.flag("SECAI_DEMO_MODEL", default=True)
 
 LOGGING: dict[str, Any] = {

@@ -5,6 +5,8 @@ from functools import cache
 
 from django.conf import settings
 
+from airlock.client import AirlockClient
+from airlock.contract import Airlock
 from registry.client import RegistryClient
 from registry.contract import Registry
 from secai_site.kernel import ports
@@ -17,6 +19,7 @@ from secai_site.kernel.inference.protocol import Engine
 def bind_all() -> None:
     """Bind everything; called once at start."""
     ports.bind(Registry, cache(lambda: RegistryClient(caller="ui")))
+    ports.bind(Airlock, cache(lambda: AirlockClient(caller="ui")))
     engines: dict[str, Callable[[], Engine]] = {
         "worker": lambda: EngineClient(settings.ENGINE_SOCKET),
         "echo": cache(EchoEngine),

@@ -8,4 +8,5 @@ class UiConfig(AppConfig):
     verbose_name = "Conversations"
 
     def ready(self) -> None:
-        from ui.chat import jobs  # noqa: F401 - registers the handlers
+        from ui.catalog import jobs as _catalog  # noqa: F401 - registers the handlers
+        from ui.chat import jobs as _chat  # noqa: F401

@@ -7,13 +7,6 @@ from secai_site.kernel.http.serializers import Flag, NoFields, StrictSerializer,
 from secai_site.kernel.http.views import NotBuiltView
 
 
-class DownloadRequest(StrictSerializer):
-    """POST /api/models/download"""
-
-    url = Text(max_length=2000)
-    name = Text(max_length=128)
-
-
 class PassphraseRequest(StrictSerializer):
     """POST /api/vault/unlock"""
 
@@ -65,14 +58,6 @@ class Panic(NotBuiltView):
     forms = {"POST": PanicRequest}
 
 
-class Download(NotBuiltView):
-    """Downloads of models."""
-
-    part = "Downloading models (it needs the airlock)"
-    write_scope = Scope.MODELS
-    forms = {"POST": DownloadRequest}
-
-
 def only(view: type[NotBuiltView], method: str) -> object:
     """The view for one method."""
     names = ["get", "head", "options"] if method == "get" else ["post", "options"]
@@ -80,8 +65,6 @@ def only(view: type[NotBuiltView], method: str) -> object:
 
 
 ROUTES = (
-    ("api/models/download", Download, "post"),
-    ("api/models/downloads", Download, "get"),
     ("api/diffusion/runtime/status", Diffusion, "get"),
     ("api/diffusion/runtime/enable", Diffusion, "post"),
     ("api/diffusion/runtime/progress", Diffusion, "get"),

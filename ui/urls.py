@@ -7,6 +7,7 @@ from secai_site.kernel.http.urls import handler400, handler403, handler404, hand
 from ui import not_built
 from ui.account import api as account
 from ui.catalog import api as catalog
+from ui.catalog import download_api as downloads
 from ui.chat import api as chat
 from ui.pages.urls import urlpatterns as pages
 from ui.system import api as system
@@ -24,6 +25,12 @@ api: list[URLPattern | URLResolver] = [
     path("api/models/import", catalog.Import.as_view()),
     path("api/models/verify-manifest", catalog.VerifyManifest.as_view()),
     path("api/models/fit", catalog.Fit.as_view()),
+    path("api/models/download", downloads.Download.as_view()),
+    path("api/models/downloads", downloads.DownloadList.as_view()),
+    path("api/models/downloads/<uuid:download_id>", downloads.DownloadDetail.as_view()),
+    path("api/models/downloads/<uuid:download_id>/pause", downloads.DownloadPause.as_view()),
+    path("api/models/downloads/<uuid:download_id>/resume", downloads.DownloadResume.as_view()),
+    path("api/models/downloads/<uuid:download_id>/cancel", downloads.DownloadCancel.as_view()),
     *not_built.urlpatterns,
     path("api/models/<str:name>", catalog.ModelDetail.as_view()),
     path("api/models/<str:name>/load", catalog.Load.as_view()),

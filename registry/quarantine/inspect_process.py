@@ -1,27 +1,28 @@
-"""The child process that looks into an unknown file. It gets one descriptor and can reach nothing else.
+"""The child process that looks into unknown files. It gets their descriptors and can reach nothing else.
 
-Started by `registry.quarantine.inspect`; standard input is the file, standard output takes one JSON object.
+Started by `registry.quarantine.inspect`; standard input tells which descriptors it has, standard output takes one dot
+for each per cent done, then one JSON object.
 """
 
 import json
 import os
 import sys
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from registry.quarantine.formats.detect import NotAModel, detect
+from registry.quarantine import rules
 from registry.quarantine.formats.errors import FormatError
-from registry.quarantine.formats.gguf import GgufFile, read_gguf
-from registry.quarantine.formats.gguf_facts import TEMPLATE
-from registry.quarantine.formats.gguf_values import ArraySummary, LongText, Value
-from registry.quarantine.formats.manifest import ModelFile, fingerprint, tensor_manifest
-from registry.quarantine.formats.safetensors import SafetensorsFile, read_safetensors
+from registry.quarantine.formats.members import Member
+from registry.quarantine.formats.model import read_model
+from registry.quarantine.formats.statistics import Statistics
+from registry.quarantine.formats.survey import survey
+from registry.quarantine.rules.scanner import RuleScanner
 from secai_site.kernel.sandbox import Limits, Profile, SandboxUnavailableError, apply
 
-FILE: Final = 0
+REQUEST: Final = 0
 ANSWER: Final = 1
+MAX_REQUEST: Final = 4 << 20
 MAX_ANSWER: Final = 32 << 20
 MEMORY: Final = 512 << 20
 
@@ -29,15 +30,19 @@ Answer = dict[str, Any]
 
 
 def main(arguments: list[str]) -> int:
-    """Confine this process, inspect standard input, write the answer.
+    """Confine this process, inspect the files of the request, write the answer.
 
-    `arguments`: parent pid, processor seconds, whether the sandbox is required, whether to hash the tensors
-    (0 or 1 each).
+    `arguments`: parent pid, processor seconds, whether the sandbox is required (0 or 1).
     """
-    parent, cpu_s, required, manifest = map(int, arguments)
+    parent, cpu_s, required = map(int, arguments)
     try:
+        sources = rules.sources()  # nothing can be opened later
         applied = apply(profile(parent, cpu_s, required=bool(required)))
-        answer = examine(FILE, os.fstat(FILE).st_size, manifest=bool(manifest))
+        request = json.loads(os.read(REQUEST, MAX_REQUEST))
+        answer = examine(
+            [Member(path, fd) for path, fd in request["members"]], is_set=request["is_set"],
+            sources=sources if request["manifest"] else None, progress=_dots(),
+        )  # fmt: skip
         answer["sandbox_lacks"] = list(applied.lacks)
     except SandboxUnavailableError as error:
         answer = inconclusive(str(error), "inspector.sandbox")
@@ -62,83 +67,78 @@ def profile(parent: int, cpu_s: int, *, required: bool) -> Profile:
     )
 
 
-def examine(fd: int, size: int, *, manifest: bool) -> Answer:
-    """Detect, validate, fingerprint; the answer as a dict that is plain JSON."""
-    detected = detect(fd, size)
-    if isinstance(detected, NotAModel):
-        return refused(None, detected.reason, detected.code, detected.offset)
+def examine(
+    members: Sequence[Member],
+    *,
+    is_set: bool,
+    sources: Mapping[str, str] | None,
+    progress: Callable[[float], None] = lambda _share: None,
+) -> Answer:
+    """Validate the headers, then read all bytes once; the answer as a dict that is plain JSON.
+
+    `sources` are the rules to apply; without them only the headers are read, and there is no manifest.
+    """
+    members = members if is_set else [Member("", member.fd) for member in members]
+    statistics = Statistics()
+    found: tuple[rules.Match, ...] = ()
+    manifest = None
     try:
-        model = read_gguf(fd, size) if detected.kind == "gguf" else read_safetensors(fd, size)
-        digests = tensor_manifest(fd, model).to_json() if manifest else None
+        model = read_model(members, is_set=is_set)
+        if sources is not None:
+            scanner = RuleScanner(sources)
+            manifest = survey(members, model.parts, scanner, statistics, progress).to_json()
+            found = scanner.matches
     except FormatError as error:
-        return refused(detected.kind, error.reason, error.code, error.offset)
-    return {
-        "verdict": "pass",
+        return refused(error)
+    return _answer("pass", "It is a well-formed model", "inspector.pass") | {
         "format": model.format,
-        "reason": f"A well-formed {model.format} file",
-        "code": "inspector.pass",
-        "offset": None,
-        "facts": facts(model),
-        "fingerprint": fingerprint(model),
-        "manifest": digests,
+        "facts": dict(model.facts),
+        "fingerprint": model.fingerprint,
+        "manifest": manifest,
+        "matches": [asdict(match) for match in found],
+        "statistics": statistics.to_json(),
     }
 
 
-def facts(model: ModelFile) -> dict[str, Any]:
-    """What the header says, for the catalogue."""
-    common = {
-        "parameters": model.parameters,
-        "tensor_count": len(model.tensors),
-        "tensor_types": dict(Counter(tensor.type for tensor in model.tensors)),
-        "data_offset": model.data_offset,
-    }
-    return common | (_gguf_facts(model) if isinstance(model, GgufFile) else _safetensors_facts(model))
-
-
-def _gguf_facts(model: GgufFile) -> dict[str, Any]:
-    return asdict(model.facts) | {
-        "version": model.version,
-        "alignment": model.alignment,
-        "metadata": _plain(model.metadata),
-    }
-
-
-def _safetensors_facts(model: SafetensorsFile) -> dict[str, Any]:
-    return {"quantization": model.dtype, "metadata": dict(model.metadata)}
-
-
-def _plain(metadata: Mapping[str, Value]) -> dict[str, Any]:
-    """The metadata as JSON, without the chat templates, which the facts have."""
-    summaries = (ArraySummary, LongText)
-    return {
-        key: asdict(value) if isinstance(value, summaries) else value
-        for key, value in metadata.items()
-        if not key.startswith(TEMPLATE)
-    }
-
-
-def refused(kind: str | None, reason: str, code: str, offset: int | None) -> Answer:
-    """The answer for a file that is not acceptable."""
-    return _without_facts("refuse", kind, reason, code) | {"offset": offset}
+def refused(error: FormatError) -> Answer:
+    """The answer for files that are not acceptable."""
+    return _answer("refuse", error.reason, error.code) | {"offset": error.offset, "file": error.path}
 
 
 def inconclusive(reason: str, code: str) -> Answer:
     """The answer where the inspection came to no end; callers treat it as a refusal."""
-    return _without_facts("inconclusive", None, reason, code)
+    return _answer("inconclusive", reason, code)
 
 
-def _without_facts(verdict: str, kind: str | None, reason: str, code: str) -> Answer:
+def _answer(verdict: str, reason: str, code: str) -> Answer:
     return {
         "verdict": verdict,
-        "format": kind,
+        "format": None,
         "reason": reason,
         "code": code,
         "offset": None,
+        "file": None,
         "facts": {},
         "fingerprint": None,
         "manifest": None,
+        "matches": [],
+        "statistics": {},
         "sandbox_lacks": [],
     }
+
+
+def _dots() -> Callable[[float], None]:
+    """Writes a dot for each further per cent."""
+    written = 0
+
+    def report(share: float) -> None:
+        nonlocal written
+        due = int(share * 100) - written
+        if due > 0:
+            os.write(ANSWER, b"." * due)
+            written += due
+
+    return report
 
 
 def _write(answer: Answer) -> None:

@@ -1,6 +1,7 @@
 """Calls between services: their own words and codes come back, and silence is a 503."""
 
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import UnixStreamServer
@@ -12,6 +13,7 @@ import pytest
 from registry.client import RegistryClient
 from secai_site.kernel.http import peer
 from secai_site.kernel.http.peer import Peer, PeerDown, PeerError
+from tests.support.airlock import Pieces
 from tests.support.builders import promoted
 from tests.support.cast import Cast
 from tests.support.client import ListenerClient
@@ -102,6 +104,49 @@ def test_a_name_cannot_leave_its_place_in_the_path(monkeypatch: pytest.MonkeyPat
 def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PeerError):
         ask(monkeypatch, answering(302, b"{}", Location="http://evil.example/"))
+
+
+def stream(monkeypatch: pytest.MonkeyPatch, transport: httpx.BaseTransport, **options: Any) -> list[bytes]:
+    """The pieces of one streamed answer over `transport`."""
+    monkeypatch.setattr(peer, "transport_for", lambda _service: transport)
+    asked = Peer("airlock", caller="ui").stream("POST", "/v1/proxy", json={}, accept="a/b", **options)
+    with asked as answer:
+        return list(answer.chunks)
+
+
+def test_an_answer_is_streamed_in_the_pieces_in_which_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[httpx.Request] = []
+
+    def note(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(
+            200, headers={"Content-Encoding": "gzip"}, stream=Pieces(iter([b"one", b"two"]))
+        )
+
+    assert stream(monkeypatch, httpx.MockTransport(note), on_behalf_of=7) == [b"one", b"two"]
+    assert (seen[0].headers["Accept"], seen[0].headers["Secai-On-Behalf-Of"]) == ("a/b", "7")
+    assert seen[0].headers["Authorization"].startswith("Bearer secai-service_ui_")
+
+
+def test_a_refused_stream_keeps_its_words_and_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PeerError) as caught:
+        stream(monkeypatch, answering(403, b'{"error": "No.", "code": "airlock.no"}'))
+    assert (caught.value.http_status, caught.value.error_code, caught.value.message) == (
+        403,
+        "airlock.no",
+        "No.",
+    )
+
+
+def test_a_stream_that_breaks_or_never_begins_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"one"
+        raise ConnectionError
+
+    cut = httpx.MockTransport(lambda _request: httpx.Response(200, stream=Pieces(broken())))
+    for transport in (cut, Nobody()):
+        with pytest.raises(PeerDown):
+            stream(monkeypatch, transport)
 
 
 def test_the_wire_is_a_unix_socket(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> None:

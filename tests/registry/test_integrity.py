@@ -11,10 +11,12 @@ from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.db import OperationalError
 
-from registry import integrity, services
+from registry import integrity, services, store
 from registry.jobs import verify
 from registry.lifecycle import ItemStatus
-from registry.models import Artifact
+from registry.models import Artifact, QuarantineItem
+from registry.quarantine.inspect import inspect_file
+from registry.sweep import sweep as clear_up
 from secai_site.kernel.errors import Conflict
 from secai_site.kernel.inference.echo import EchoEngine
 from secai_site.kernel.inference.protocol import ModelFile
@@ -23,6 +25,7 @@ from secai_site.kernel.jobs.worker import JobContext
 from tests.support.builders import flip_byte, held, incoming, promoted, submitted
 from tests.support.cast import Cast, key_of
 from tests.support.client import ListenerClient, caller, events_of, program
+from tests.support.hostile_models import small_gguf
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,7 +51,7 @@ def test_sound_models_are_verified(registry: ListenerClient) -> None:
     assert [(m["name"], m["status"], m["expected"] == m["actual"]) for m in report["models"]] == [
         ("one", "verified", True), ("two", "verified", True),
     ]  # fmt: skip
-    assert report["models"][0]["tensors"] == {"checked": 2, "failed": 0}
+    assert report["models"][0]["tensors"] == {"checked": 2, "failed": 0, "changed": []}
     assert Artifact.objects.get(pk=one.pk).verified_at > one.verified_at
     assert report_of(registry, name="TWO")["checked"] == 1
     assert two.is_sound
@@ -96,12 +99,82 @@ def test_other_damage_is_found(registry: ListenerClient, damage: str) -> None:
 
 def test_a_failed_model_stays_failed_when_its_bytes_come_back(registry: ListenerClient) -> None:
     row = promoted()
+    data = Path(row.path).read_bytes()
     flip_byte(Path(row.path))
     report_of(registry)
-    flip_byte(Path(row.path))
+    Path(row.path).parent.mkdir()
+    Path(row.path).write_bytes(data)
     report = report_of(registry)
     assert (report["ok"], report["models"][0]["status"]) == (False, "failed")
     assert Artifact.objects.get().status == "failed"
+
+
+def test_a_changed_file_goes_back_to_quarantine(registry: ListenerClient) -> None:
+    row = promoted("tiny")
+    flip_byte(Path(row.path))
+    changed = Path(row.path).read_bytes()
+    actual = report_of(registry)["models"][0]["actual"]
+    item = QuarantineItem.objects.get()
+    assert (item.name, item.status, item.sha256) == ("tiny", "refused", actual)
+    assert "changed after it was promoted" in item.reason
+    assert item.file.read_bytes() == changed
+    assert not Path(row.path).exists()
+
+
+def test_two_names_of_changed_bytes_both_go_out_of_use(registry: ListenerClient, audited: Any) -> None:
+    first, second = promoted("one", data=b"same"), promoted("two", data=b"same")
+    flip_byte(Path(first.path))
+    report = report_of(registry)
+    assert [m["status"] for m in report["models"]] == ["failed", "failed"]
+    assert set(Artifact.objects.values_list("status", flat=True)) == {"failed"}
+    assert [event["target"] for event in audited("registry.model:integrity")] == ["model:one", "model:two"]
+    assert QuarantineItem.objects.count() == 1
+    assert second.path == first.path
+
+
+def test_the_changed_tensor_is_named(registry: ListenerClient) -> None:
+    data = small_gguf()
+    row = promoted("real", data=data)
+    with Path(row.path).open("rb") as file:
+        manifest = inspect_file(file.fileno()).manifest
+    assert manifest is not None
+    manifest.write(store.manifest_path(row.sha256))
+    flip_byte(Path(row.path), len(data) - 40)
+    tensors = report_of(registry)["models"][0]["tensors"]
+    assert (tensors["failed"], tensors["changed"]) == (1, ["output.weight"])
+
+
+@pytest.mark.parametrize(
+    "forged", ["another digest", "another name", "no signature", "nothing", "other verdicts"]
+)
+def test_a_model_without_its_own_record_is_out_of_use(registry: ListenerClient, forged: str) -> None:
+    row, other = promoted("tiny"), promoted("other")
+    record = dict(row.record)
+    match forged:
+        case "another digest":
+            row.sha256 = other.sha256
+        case "another name":
+            record = other.record
+        case "no signature":
+            record["signatures"] = []
+        case "nothing":
+            record = {}
+        case "other verdicts":
+            record["payload"] = other.record["payload"]
+    Artifact.objects.filter(pk=row.pk).update(record=record, sha256=row.sha256)
+    assert registry.get("/v1/model/tiny").json()["status"] == "failed"
+    report = report_of(registry, name="tiny")
+    assert report["models"][0]["status"] == "failed"
+    assert Artifact.objects.get(pk=row.pk).status == "failed"
+
+
+def test_a_failed_model_holds_no_name(registry: ListenerClient) -> None:
+    row = promoted("tiny")
+    flip_byte(Path(row.path))
+    report_of(registry)
+    again = held("tiny", b"good bytes")
+    assert registry.send("POST", f"/v1/quarantine/{again.pk}/promote", {}).status_code == 200
+    assert Artifact.objects.get().sha256 == again.sha256
 
 
 async def test_a_failed_model_leaves_the_engines_memory(registry: ListenerClient, engine: EchoEngine) -> None:
@@ -205,11 +278,11 @@ def test_the_sweep_removes_what_nobody_owns_and_only_when_it_is_old() -> None:
     leftover = incoming()
     (root / "orphan").mkdir()
     (root / "orphan" / "artifact").write_bytes(b"x")
-    listed, unlisted = promoted("listed"), services.store_path("0" * 64)
+    listed, unlisted = promoted("listed"), store.store_path("0" * 64)
     unlisted.parent.mkdir()
     unlisted.write_bytes(b"published, and then the power failed")
-    assert services.sweep() == {"removed": 0}
-    assert services.sweep(now=time.time() + 25 * 3600) == {"removed": 3}
+    assert clear_up() == {"removed": 0, "expired": 0}
+    assert clear_up(now=time.time() + 25 * 3600) == {"removed": 3, "expired": 0}
     assert not unlisted.parent.exists()
     assert Path(listed.path).exists()
     assert not (root / "incoming" / leftover).exists()
@@ -221,7 +294,7 @@ def test_the_sweep_removes_what_nobody_owns_and_only_when_it_is_old() -> None:
 def test_the_sweep_follows_no_link(tmp_path: Path) -> None:
     (tmp_path / "precious").write_bytes(b"x")
     (Path(django_settings.QUARANTINE_DIR) / "link").symlink_to(tmp_path)
-    services.sweep(now=time.time() + 25 * 3600)
+    clear_up(now=time.time() + 25 * 3600)
     assert (tmp_path / "precious").exists()
 
 

@@ -103,7 +103,7 @@ class Box:
     def wait_for_model(self, key: str) -> None:
         """Wait until the bundled model has passed quarantine."""
         with self.http(key) as http:
-            until(lambda: any(m["status"] == "promoted" for m in http.get("/api/models").json()), 60)
+            until(lambda: any(m["status"] == "promoted" for m in http.get("/api/models").json()), 300)
 
 
 def until(condition: Callable[[], Any], seconds: float = 15) -> Any:

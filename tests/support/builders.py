@@ -9,10 +9,13 @@ from typing import Any
 
 from django.conf import settings
 
-from registry import services
+from registry import intake, store
+from registry.contract import StageRecord
 from registry.lifecycle import STAGES, ItemStatus, Verdict
 from registry.models import Artifact, QuarantineItem, StageResult
+from registry.purpose import purpose_of
 from registry.quarantine.stages.base import StageVerdict, Subject
+from registry.record import make_record
 from secai_site.kernel.auth.models import User
 from ui.chat.models import Conversation, Message, MessageState
 
@@ -25,17 +28,22 @@ def promoted(
     """A model in the registry, its bytes in the store."""
     data = name.encode() * 64 if data is None else data
     digest = hashlib.sha256(data).hexdigest()
-    target = services.store_path(digest)
+    target = store.store_path(digest)
     if not target.exists():
         target.parent.mkdir(mode=0o700, parents=True)
         target.write_bytes(data)
         target.chmod(0o400)
+    scan: list[StageRecord] = [
+        {"name": name, "verdict": "pass", "reason": "", "evidence": {}, "duration_ms": 0, "version": "1"}
+        for name in STAGES
+    ]
     return Artifact.objects.create(
         name=name, path=str(target), sha256=digest, size_bytes=len(data), format=format, source="local",
-        promoted_by="test", facts={"chat": chat, "tensor_count": 2}, scan=[
-            {"name": name, "verdict": "pass", "reason": "", "evidence": {}, "duration_ms": 0, "version": "1"}
-            for name in STAGES
-        ],
+        promoted_by="test", scan=scan,
+        facts={"chat": chat, "tensor_count": 2, "purpose": "chat" if chat else purpose_of(format, {}).value},
+        record=make_record(
+            name=name, sha256=digest, source="local", promoted_by="test", policy_version=0, stages=scan
+        ),
     )  # fmt: skip
 
 
@@ -48,7 +56,7 @@ def incoming(data: bytes = b"some bytes") -> str:
 
 def submitted(name: str = "tiny", data: bytes = b"some bytes", *, source: str = "local") -> QuarantineItem:
     """A file that waits in quarantine."""
-    return services.submit(
+    return intake.submit(
         path=incoming(data), name=name, filename=f"{name}.gguf", source=source, actor="user:1"
     )
 
@@ -57,7 +65,10 @@ def held(name: str = "tiny", data: bytes = b"some bytes", *, format: str = "gguf
     """A file that passed every stage (as if) and waits for promotion."""
     item = submitted(name, data)
     evidence: dict[str, dict[str, Any]] = {
-        "format_gate": {"format": format, "facts": {"architecture": "llama", "tensor_count": 2}},
+        "format_gate": {
+            "format": format,
+            "facts": {"architecture": "llama", "tensor_count": 2, "chat_template": "x"},
+        },
         "static_scan": {"chat": True, "fingerprint": "f" * 64, "merkle_root": "e" * 64},
     }
     StageResult.objects.bulk_create(

@@ -1,15 +1,16 @@
 """Small model files, well-formed and broken, made by writers of our own.
 
 `hostile()` and `benign()` give named cases; each hostile one breaks exactly one thing and names the code it
-must be refused with. Field by field after ggml `docs/gguf.md` and the safetensors README.
+must be refused with. Field by field after ggml `docs/gguf.md` and the safetensors README. Sets of files are in
+`hostile_sets`, files with something planted in them in `planted`.
 """
 
 import io
 import json
 import struct
 import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
@@ -19,17 +20,25 @@ LAYOUT = {
 }  # fmt: skip
 HUGE = 2**64 - 1
 TYPE_F32, TYPE_F16, TYPE_Q4_0, TYPE_Q8_0, TYPE_Q4_K = 0, 1, 2, 8, 12
-BLOCKS = {TYPE_F32: (1, 4), TYPE_F16: (1, 2), TYPE_Q4_0: (32, 18), TYPE_Q8_0: (32, 34), TYPE_Q4_K: (256, 144)}
+TYPE_I8 = 24
+BLOCKS = {
+    TYPE_F32: (1, 4), TYPE_F16: (1, 2), TYPE_Q4_0: (32, 18), TYPE_Q8_0: (32, 34), TYPE_Q4_K: (256, 144),
+    TYPE_I8: (1, 1),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Case:
-    """`data` under a name; `code` is what a hostile one is refused with, empty for a benign one."""
+    """`data`, or `files` for a set, under a name; `code` is what a hostile one is refused with, empty for a benign
+    one; `offset`: whether the refusal names a byte; `blamed`: the file that it names.
+    """
 
     name: str
-    data: bytes
+    data: bytes = b""
     code: str = ""
     offset: bool = True
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    blamed: str | None = None
 
 
 def text(value: str | bytes) -> bytes:
@@ -57,7 +66,9 @@ def array(kind: int, values: Sequence[Any], *, count: int | None = None) -> byte
 
 @dataclass(frozen=True)
 class Weights:
-    """A tensor to write; `offset` `None` puts it where it belongs, `count` lies about the dimensions."""
+    """A tensor to write; `offset` `None` puts it where it belongs, `count` lies about the dimensions, `data` takes
+    the place of the file's filling.
+    """
 
     name: str | bytes = "token_embd.weight"
     dims: tuple[int, ...] = (32, 4)
@@ -65,6 +76,7 @@ class Weights:
     offset: int | None = None
     count: int | None = None
     name_length: int | None = None
+    data: bytes | None = None
 
     def nbytes(self) -> int:
         """Bytes of data to write; 0 where the dimensions make no sense."""
@@ -112,7 +124,7 @@ class Gguf:
         for tensor in self.tensors:
             offset = len(data) if tensor.offset is None else tensor.offset
             infos += self._info(tensor, offset)
-            body = self.fill * tensor.nbytes()
+            body = tensor.data if tensor.data is not None else self.fill * tensor.nbytes()
             last = tensor is self.tensors[-1] and not self.last_padding
             data += body + (b"" if last else self._pad(len(body)))
         return infos, data
@@ -176,10 +188,9 @@ def benign() -> Iterator[Case]:
     scores = kv("tokenizer.ggml.scores", ARRAY, array(F32, [0, -1.5, float("-inf"), 0]))
     yield Case("gguf v3", small_gguf())
     yield Case("gguf v2", Gguf(version=2).build())
-    yield Case("gguf alignment 8", Gguf(keys=(*BASE, kv("general.alignment", U32, 8)), alignment=8).build())
-    yield Case(
-        "gguf alignment 4096", Gguf(keys=(*BASE, kv("general.alignment", U32, 4096)), alignment=4096).build()
-    )
+    for alignment in (8, 16, 64, 128, 4_096, 65_536, 2**20):
+        aligned = Gguf(keys=(*BASE, kv("general.alignment", U32, alignment)), alignment=alignment)
+        yield Case(f"gguf alignment {alignment}", aligned.build())
     yield Case("gguf last tensor unpadded", Gguf(tensors=(Weights(dims=(3,)),), last_padding=False).build())
     yield Case("gguf last tensor padded", with_tensors(Weights(dims=(3,))))
     yield Case("gguf only the architecture", Gguf(keys=(ARCHITECTURE,)).build())
@@ -192,6 +203,24 @@ def benign() -> Iterator[Case]:
     yield Case("gguf four dimensions", with_tensors(Weights(dims=(32, 2, 2, 2), kind=TYPE_Q4_0)))
     yield Case("gguf longest tensor name", with_tensors(Weights(name="n" * 63)))
     yield Case("gguf heads per layer", with_keys(kv("llama.attention.head_count", ARRAY, array(U32, [4, 8]))))
+    yield Case("gguf kv heads per layer", with_keys(
+        kv("llama.attention.head_count_kv", ARRAY, array(I32, [4, 0, 8])),
+        kv("llama.attention.sliding_window", U32, 512),
+        kv("llama.attention.sliding_window_pattern", ARRAY, array(BOOL, [1, 1, 0])),
+    ))  # fmt: skip
+    yield Case("gguf encoder", Gguf(keys=(
+        kv("general.architecture", STRING, "bert"), kv("bert.pooling_type", U32, 1),
+        kv("bert.attention.causal", BOOL, 0),
+    )).build())  # fmt: skip
+    yield Case("gguf words of scripts in the vocabulary", with_keys(kv("tokenizer.ggml.tokens", ARRAY, array(STRING, [
+        "#!/usr/bin/env", "<?php", "<script", "-----BEGIN", "PK\x03\x04", "\x7fELF", "MZ", "@echo off",
+    ]))))  # fmt: skip
+    yield Case("gguf template with a namespace", with_keys(kv("tokenizer.chat_template", STRING, (
+        "{% set ns = namespace(first=true) %}{% for m in messages %}{{ m.role }}: {{ m.content }} Acme Inc.{% endfor %}"
+    ))))  # fmt: skip
+    yield Case("gguf infinity in a vector", with_tensors(
+        Weights("rope_freqs.weight", (8,), data=b"\x00\x00\x80\x7f" * 8)
+    ))  # fmt: skip
     yield Case("gguf long description", with_keys(kv("general.description", STRING, "ä" * 5_000)))
     yield Case("gguf named templates", with_keys(
         kv("tokenizer.chat_template", STRING, "{{ messages }}"),
@@ -372,6 +401,22 @@ def _gguf_facts() -> Iterator[Case]:
         "alignment negative", with_keys(kv("general.alignment", I32, -32)), "gguf.alignment", offset=False
     )
     yield Case("shard", with_keys(kv("split.count", U16, 3)), "gguf.split", offset=False)
+    wrong: tuple[tuple[str, str, int, Any, str], ...] = (
+        ("unknown pooling", "pooling_type", U32, 9, "range"),
+        ("pooling a text", "pooling_type", STRING, "mean", "type"),
+        ("causality a number", "attention.causal", U32, 1, "type"),
+        ("window a text", "attention.sliding_window", STRING, "512", "type"),
+        ("key length negative", "attention.key_length", I32, -64, "range"),
+        ("latent rank a fraction", "attention.kv_lora_rank", F32, 512.0, "type"),
+        ("kv heads negative", "attention.head_count_kv", I64, -1, "range"),
+        ("kv heads of a layer negative", "attention.head_count_kv", ARRAY, array(I32, [4, -4]), "range"),
+        ("window pattern huge", "attention.sliding_window_pattern", ARRAY, array(U64, [1, HUGE]), "range"),
+        ("2^40 experts", "expert_count", U64, 2**40, "range"),
+        ("2^31 layers", "block_count", U32, 2**31 - 1, "range"),
+    )
+    for name, fact, kind, value, code in wrong:
+        whole = with_keys(kv(f"llama.{fact}", kind, value))
+        yield Case(name, whole, f"gguf.metadata.{code}", offset=False)
     yield Case(
         "name a number", of(ARCHITECTURE, kv("general.name", U8, 1)), "gguf.metadata.type", offset=False
     )

@@ -12,7 +12,6 @@ from secai_site.kernel.jobs.models import Job
 from tests.support.builders import flip_byte, held, promoted, submitted
 from tests.support.cast import Cast, key_of
 from tests.support.client import ListenerClient, browser, program
-from ui.catalog import fit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,6 +37,7 @@ def test_registry_and_quarantine_are_one_list(olga: ListenerClient) -> None:
     assert models[1]["fit"]["verdict"] in ("fits", "tight", "no")
     assert models[2]["id"] == str(QuarantineItem.objects.get().pk)
     assert len(models[1]["stages"]) == 7
+    assert [(m["purpose"], m["download"]) for m in models[1:]] == [("chat", None), (None, None)]
 
 
 def test_an_empty_box_lists_nothing(olga: ListenerClient) -> None:
@@ -62,6 +62,17 @@ def test_a_model_is_loaded_and_unloaded(olga: ListenerClient, peers: EchoEngine)
     assert olga.send("POST", "/api/models/tiny/unload", {}).status_code == 409
     assert olga.send("DELETE", "/api/models/tiny").status_code == 200
     assert not Artifact.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("purpose", "status"),
+    [("chat", 200), ("completion", 200), ("embedding", 200), ("pictures", 409), ("weights", 409)],
+)
+def test_what_the_engine_runs_can_be_loaded(olga: ListenerClient, purpose: str, status: int) -> None:
+    made = promoted()
+    made.facts |= {"purpose": purpose}
+    made.save()
+    assert olga.send("POST", "/api/models/tiny/load", {}).status_code == status
 
 
 def test_what_cannot_be_loaded_says_why(olga: ListenerClient, peers: EchoEngine) -> None:
@@ -118,32 +129,6 @@ def test_strange_names_reach_nothing(olga: ListenerClient, name: str) -> None:
     for method, path in (("DELETE", name), ("POST", f"{name}/load"), ("POST", f"{name}/unload")):
         assert olga.send(method, f"/api/models/{path}", {}).status_code in (400, 404, 405, 409)
     assert Artifact.objects.exists()
-
-
-# --- will it fit -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("free", "verdict"), [(10**9, "fits"), (320_000_000, "tight"), (200_000_000, "no")])
-def test_the_memory_that_is_needed_is_compared(
-    monkeypatch: pytest.MonkeyPatch, free: int, verdict: str
-) -> None:
-    monkeypatch.setattr(fit, "available_bytes", lambda: free)
-    model: Any = {"format": "gguf", "size_bytes": 50_000_000, "facts": {}}
-    assert fit.fit_of(model) == {"verdict": verdict, "needed_bytes": 259_715_200, "free_bytes": free}
-
-
-def test_the_cache_of_a_conversation_counts(settings: Any) -> None:
-    settings.ENGINE_CONTEXT = 1000
-    facts = {"head_count": 8, "head_count_kv": 2, "embedding_length": 512, "block_count": 4}
-    assert fit.kv_cache_bytes(facts) == 2 * 4 * 2 * 64 * 2 * 1000
-    assert fit.kv_cache_bytes({}) == 0
-
-
-def test_fit_is_asked_by_name(olga: ListenerClient) -> None:
-    promoted()
-    assert olga.get("/api/models/fit", {"name": "tiny"}).json()["name"] == "tiny"
-    for query in ({}, {"name": ""}, {"name": "missing"}, {"name": ".."}, {"name": "a\0"}):
-        assert olga.get("/api/models/fit", query).status_code in (400, 404)
 
 
 # --- the state of the box ----------------------------------------------------------------------------

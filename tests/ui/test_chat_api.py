@@ -205,9 +205,49 @@ async def test_an_unknown_model_is_not_found(api: httpx.AsyncClient) -> None:
 async def test_a_model_that_only_completes_does_not_chat(api: httpx.AsyncClient) -> None:
     await sync_to_async(promoted)("plain", chat=False)
     answer = await api.post("/api/chat", json={"message": "a", "model": "plain"})
-    assert (answer.status_code, answer.json()["code"]) == (409, "model.no_chat_template")
-    assert [m.state for m in await stored(role="assistant")] in ([], ["failed"])
+    assert (answer.status_code, answer.json()["code"]) == (409, "model.purpose")
+    assert "holds no conversation" in answer.json()["error"]
+    assert await stored() == []
     assert (await api.post("/api/generate", json={"prompt": "a b", "model": "plain"})).json()["text"] == "a b"
+
+
+def only(*purposes: str) -> None:
+    """A box with a model of each of these purposes, named so, and no other."""
+    Artifact.objects.all().delete()
+    for purpose in purposes:
+        made = promoted(purpose, chat=purpose == "chat")
+        made.facts |= {"purpose": purpose}
+        made.save()
+
+
+async def test_only_a_model_that_chats_is_chosen_for_a_chat(api: httpx.AsyncClient) -> None:
+    await sync_to_async(only)("completion", "embedding", "pictures", "weights")
+    answer = await api.post("/api/chat", json={"message": "a"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "chat.no_model")
+    await sync_to_async(only)("completion", "chat", "embedding")
+    assert (await api.post("/api/chat", json={"message": "a"})).json()["model"] == "chat"
+
+
+async def test_a_text_is_completed_by_a_model_that_writes(api: httpx.AsyncClient) -> None:
+    await sync_to_async(only)("embedding", "weights")
+    assert (await api.post("/api/generate", json={"prompt": "a"})).json()["code"] == "chat.no_model"
+    await sync_to_async(only)("completion", "embedding")
+    assert (await api.post("/api/generate", json={"prompt": "a"})).json()["model"] == "completion"
+    await sync_to_async(only)("a-completion", "chat", "completion")
+    assert (await api.post("/api/generate", json={"prompt": "a"})).json()["model"] == "chat"
+
+
+@pytest.mark.parametrize("purpose", ["embedding", "pictures", "weights"])
+async def test_a_model_that_cannot_write_is_refused_by_its_name(
+    api: httpx.AsyncClient, purpose: str, peers: EchoEngine
+) -> None:
+    await sync_to_async(only)("chat", purpose)
+    for path, body in (("/api/chat", {"message": "a"}), ("/api/generate", {"prompt": "a"})):
+        answer = await api.post(path, json={**body, "model": purpose})
+        assert (answer.status_code, answer.json()["code"]) == (409, "model.purpose")
+        assert purpose in answer.json()["error"]
+    assert await stored() == []
+    assert peers.requests == []
 
 
 # --- when the engine fails ---------------------------------------------------------------------------

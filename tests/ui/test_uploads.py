@@ -24,7 +24,7 @@ from secai_site.kernel.http.uploads import SCOPE_KEY, IncomingUpload, NotMultipa
 from tests.support.builders import BOUNDARY, form
 from tests.support.cast import Cast, key_of
 from tests.support.client import ListenerClient, browser, program
-from ui.catalog.uploads import admit_upload
+from ui.catalog.uploads import KindRefused, accept_name, admit_upload
 
 TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 
@@ -56,11 +56,34 @@ def test_an_empty_file_arrives_too(tmp_path: Path) -> None:
     assert receive(tmp_path, form(("file", "a.gguf", b""))).size_bytes == 0
 
 
+def named(*filenames: str) -> bytes:
+    """A body with a file of each name."""
+    return form(*[("file", name, b"x") for name in filenames])
+
+
 REFUSED: dict[str, tuple[bytes, str]] = {
     "no file": (form(("name", None, b"tiny")), "upload.no_file"),
     "a file without a file name": (form(("file", None, b"data")), "upload.no_file"),
-    "two files": (form(("file", "a", b"one"), ("file", "b", b"two")), "upload.two_files"),
-    "two empty files": (form(("file", "a", b""), ("file", "b", b"")), "upload.two_files"),
+    "the same file twice": (named("d/a", "d/a"), "upload.paths"),
+    "two files that differ by case": (named("d/a/x", "d/a/X"), "upload.paths"),
+    "two folders that differ by case": (named("d/a/x", "d/A/y"), "upload.paths"),
+    "a file where a folder is": (named("d/a", "d/a/b"), "upload.paths"),
+    "a path that leads up": (named("d/a", "d/../../b"), "upload.paths"),
+    "an absolute path": (named("d/a", "/etc/b"), "upload.paths"),
+    "a file without a name": (named("d/a", ""), "upload.paths"),
+    "a path of another system": (named("d/a", "d\\\\b"), "upload.paths"),
+    "a path that lies too deep": (named("d/a", "d/1/2/3/b"), "upload.paths"),
+    "a name with a control character": (named("d/a", "d/b\x1b[2J"), "upload.paths"),
+    "a name with hidden direction marks": (named("d/a", "d/b\u202egguf"), "upload.paths"),
+    "a name in decomposed form": (named("d/a", "d/e\u0301"), "upload.paths"),
+    "a name that is no UTF-8": (named("d/a", "d/b").replace(b"d/b", b"d/\xff"), "upload.paths"),
+    "a name that is too long": (named("d/a", "d/" + "b" * 256), "upload.paths"),
+    "too many files": (named(*[f"d/{n}" for n in range(501)]), "upload.files"),
+    "two signatures": (form(("signature", "a", b"x"), ("signature", "b", b"x")), "upload.signature"),
+    "a signature that is none": (form(("signature", "a", b"x" * (2**20 + 1))), "upload.signature"),
+    "only a signature": (form(("signature", "a", b"x")), "upload.no_file"),
+    "cut off in the second file": (form(("file", "d/a", b"x"), ("file", "d/b", b"y" * 99), end=False)[:-50],
+                                   "upload.truncated"),
     "cut off in the file": (form(("file", "a", b"x" * 500), end=False)[:-100], "upload.truncated"),
     "cut off before the end": (form(("file", "a", b"x" * 500), end=False), "upload.truncated"),
     "cut off in a header": (form(("file", "a", b"x"))[:60], "upload.truncated"),
@@ -70,11 +93,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a long field": (form(("name", None, b"x" * 4097)), "upload.form"),
     "a long header": (form(("n" * 9000, None, b"x")), "upload.form"),
     "a field that is no UTF-8": (form(("name", None, b"\xff")), "upload.form"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSED)
-@pytest.mark.parametrize("step", [1, 10**6])
+@pytest.mark.parametrize("step", [5, 10**6])
 def test_a_bad_form_is_refused_and_leaves_nothing(tmp_path: Path, case: str, step: int) -> None:
     body, code = REFUSED[case]
     with pytest.raises(InvalidRequest) as caught:
@@ -143,10 +166,88 @@ def test_no_body_causes_anything_but_a_refusal(tmp_path: Path, noise: bytes, ste
     good = form(("file", "a", b"data"))
     for body in (noise, good[:40] + noise + good[40:], good + noise):
         try:
-            receive(tmp_path, body, step=step).path.unlink()
+            receive(tmp_path, body, step=step).discard()
         except ServiceError as error:
             assert error.error_code.startswith("upload.")
     assert list(tmp_path.iterdir()) == []
+
+
+# --- several files -----------------------------------------------------------------------------------
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """The files below `folder`, by relative path."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("step", [3, 10**6])
+def test_a_folder_arrives_with_its_paths_and_its_digest(tmp_path: Path, step: int) -> None:
+    files = {
+        "model_index.json": b"{}",
+        "unet/config.json": b"[1]",
+        "unet/w.safetensors": b"x" * 999,
+        "vae/0": b"",
+    }
+    got = receive(tmp_path, form(*[("file", f"sd/{name}", data) for name, data in files.items()]), step=step)
+    assert (got.is_folder, got.filename) == (True, "sd")
+    assert tree(got.path) == files
+    assert got.size_bytes == sum(map(len, files.values()))
+    listing = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
+    assert got.sha256 == hashlib.sha256(listing.encode()).hexdigest()
+    assert [entry.name for entry in tmp_path.iterdir()] == [got.path.name]
+    got.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shards_without_a_folder_are_named_after_what_they_share(tmp_path: Path) -> None:
+    got = receive(tmp_path, named("My-00002-of-00002.gguf", "My-00001-of-00002.gguf"))
+    assert (got.is_folder, got.filename) == (True, "My.gguf")
+    assert set(tree(got.path)) == {"My-00001-of-00002.gguf", "My-00002-of-00002.gguf"}
+
+
+def test_no_file_is_named_as_the_box_names_its_own(tmp_path: Path) -> None:
+    assert set(tree(receive(tmp_path, named("d/1", "d/0", "d/2")).path)) == {"0", "1", "2"}
+
+
+def test_a_signature_comes_beside_the_file(tmp_path: Path) -> None:
+    got = receive(tmp_path, form(("signature", "a.minisig", b"untrusted"), ("file", "a.gguf", b"data")))
+    assert got.signature is not None
+    assert (got.is_folder, got.path.read_bytes(), got.signature.read_bytes()) == (
+        False,
+        b"data",
+        b"untrusted",
+    )
+    got.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_waits_for_the_last_file_does_not_look_like_a_leftover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secai_site.kernel.http.uploads.TOUCH_EVERY_S", -1)
+    upload = IncomingUpload(tmp_path, TYPE, None)
+    upload.feed(form(("signature", "s", b"s"), ("file", "d/a", b"x"), ("file", "d/b", b"y"), end=False))
+    for entry in tmp_path.iterdir():
+        os.utime(entry, (0, 0))
+    upload.feed(form(("file", "d/c", b"z")))
+    assert all(entry.stat().st_mtime > 1 for entry in tmp_path.iterdir())
+    upload.finish().discard()
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "A.EXE", "photo.jpeg", "model.tar.gz", "README.md"])
+def test_what_is_no_model_by_its_name_is_refused_before_it_is_kept(tmp_path: Path, name: str) -> None:
+    upload = IncomingUpload(tmp_path, TYPE, None, accept_name)
+    with pytest.raises(KindRefused) as caught:
+        upload.feed(form(("file", name, b"x" * 10_000))[:200])
+    assert caught.value.error_code == "upload.kind"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["a.gguf", "a.safetensors", "a.zip", "a.bin", "a.pt", "a.ckpt", "a.pkl", "blob", "v1.Q4_K", "sd/readme.md"]
+)  # fmt: skip
+def test_what_may_be_a_model_is_for_the_format_gate_to_judge(name: str) -> None:
+    accept_name(name)
 
 
 # --- who may -----------------------------------------------------------------------------------------
@@ -188,10 +289,10 @@ def test_uploads_are_counted_once(cast: Cast, settings: Any, peers: Any) -> None
 
 
 def upload(client: ListenerClient, data: bytes, filename: str = "My model.gguf", **fields: str) -> Any:
-    """What the view answers when the server has received a file for it."""
+    """What the view answers when the server has received a file, or a whole form, for it."""
     parts = [(name, None, value.encode()) for name, value in fields.items()]
-    incoming = Path(django_settings.QUARANTINE_DIR) / "incoming"
-    received = receive(incoming, form(*parts, ("file", filename, data)), step=1000)
+    body = data if data.startswith(b"--") else form(*parts, ("file", filename, data))
+    received = receive(Path(django_settings.QUARANTINE_DIR) / "incoming", body, step=1000)
     scope: Any = {SCOPE_KEY: received}
     return client.generic("POST", "/api/models/import", b"", content_type=TYPE, **scope)
 
@@ -219,6 +320,36 @@ def test_an_uploaded_file_goes_to_quarantine(importer: ListenerClient, cast: Cas
     assert item.file.read_bytes() == b"bytes"
     assert item.source == "local"
     assert audited("registry.file:submitted")[0]["actor"] == f"service:ui for user:{cast.operator.pk}"
+    assert left() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_uploaded_folder_goes_to_quarantine_with_its_signature(importer: ListenerClient) -> None:
+    answer = upload(
+        importer, form(("signature", "s", b"sig"), ("file", "sd/a.json", b"{}"), ("file", "sd/b/c", b"x"))
+    )
+    assert answer.status_code == 200, answer.content
+    item = QuarantineItem.objects.get()
+    assert tree(item.file) == {"a.json": b"{}", "b/c": b"x"}
+    assert (answer.json()["name"], answer.json()["sha256"], answer.json()["size_bytes"]) == (
+        "sd",
+        item.sha256,
+        3,
+    )
+    assert item.signature.read_bytes() == b"sig"
+    assert left() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_digest_that_was_named_is_compared_and_kept(importer: ListenerClient) -> None:
+    good = hashlib.sha256(b"bytes").hexdigest()
+    assert upload(importer, b"bytes", sha256=good.upper()).status_code == 200
+    assert QuarantineItem.objects.get().pin == good
+    answer = upload(importer, b"other", "b.gguf", sha256=good)
+    assert (answer.status_code, answer.json()["code"]) == (400, "upload.digest")
+    assert answer.json()["actual"] == hashlib.sha256(b"other").hexdigest()
+    assert upload(importer, b"other", "b.gguf", sha256="nonsense").status_code == 400
+    assert QuarantineItem.objects.count() == 1
     assert left() == []
 
 

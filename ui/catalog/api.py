@@ -8,16 +8,18 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from registry.contract import Registry
+from registry.contract import ModelRecord, Registry
 from secai_site.kernel import ports
 from secai_site.kernel.auth.scopes import Scope
-from secai_site.kernel.errors import Conflict, NotFound
+from secai_site.kernel.errors import Conflict, InvalidRequest, NotFound
 from secai_site.kernel.http.uploads import SCOPE_KEY, NotMultipart, ReceivedFile
 from secai_site.kernel.http.views import ServiceView
 from secai_site.kernel.inference.protocol import Engine
-from ui.catalog.fit import fit_of
-from ui.catalog.listing import all_models
-from ui.chat.generation import choose_model, model_file
+from ui.catalog.fit import Fit as Weighed
+from ui.catalog.fit import Scales, note_load
+from ui.catalog.listing import all_models, engine_status
+from ui.catalog.serializers import FitQuery
+from ui.chat.generation import LOADABLE, choose_model, model_file
 
 
 class ModelsView(ServiceView):
@@ -41,7 +43,7 @@ class ModelList(ModelsView):
     answers_list = True
 
     def get(self, request: Request) -> Response:
-        """Registry and quarantine, with status and progress."""
+        """Registry, quarantine and downloads, with status and progress."""
         return Response(all_models())
 
 
@@ -59,7 +61,7 @@ class Import(ModelsView):
     parser_classes = (UploadedAlready,)
 
     def post(self, request: Request) -> Response:
-        """Take an uploaded model file into quarantine."""
+        """Take an uploaded model, in one file or several, into quarantine."""
         scope: dict[str, Any] = getattr(request._request, "scope", {})
         received = scope.get(SCOPE_KEY) or request._request.META.get(SCOPE_KEY)
         if not isinstance(received, ReceivedFile):
@@ -67,10 +69,11 @@ class Import(ModelsView):
         try:
             item = self.registry.submit(
                 path=received.path.name, name=received.fields.get("name", ""), filename=received.filename,
-                source="local", by=self.by,
+                source="local", by=self.by, pin=checked_pin(received),
+                signature=received.signature.name if received.signature else "",
             )  # fmt: skip
         finally:
-            received.path.unlink(missing_ok=True)
+            received.discard()
         return Response(
             {
                 "status": "quarantined", "id": item["id"], "name": item["name"], "sha256": item["sha256"],
@@ -79,13 +82,30 @@ class Import(ModelsView):
         )  # fmt: skip
 
 
+def checked_pin(received: ReceivedFile) -> str:
+    """The SHA-256 that the sender asked for, compared with what arrived; "" where none is left to compare.
+
+    A zip is unpacked in quarantine, and the digest of its files is another one than its own.
+    """
+    pin = received.fields.get("sha256", "").strip().lower()
+    if pin and pin != received.sha256:
+        raise InvalidRequest(
+            "What arrived does not have the SHA-256 that you named: it is another file, or it was damaged on the "
+            "way. Nothing of it was kept.",
+            code="upload.digest", expected=pin[:64], actual=received.sha256,
+        )  # fmt: skip
+    return "" if received.filename.lower().endswith(".zip") else pin
+
+
 class Load(ModelsView):
     write_scope = Scope.CHAT
 
     def post(self, request: Request, name: str) -> Response:
         """Bring a model into memory; it is checked byte for byte first."""
         self.body()
-        loaded = async_to_sync(ports.get(Engine).load)(model_file(choose_model(name)))
+        model = choose_model(name, LOADABLE)
+        loaded = async_to_sync(ports.get(Engine).load)(model_file(model))
+        note_load(model, loaded)
         return Response(
             {"name": loaded.name, "context_length": loaded.context_length, "load_ms": loaded.load_ms}
         )
@@ -103,13 +123,32 @@ class Unload(ModelsView):
 
 
 class Fit(ModelsView):
+    query = FitQuery
+
     def get(self, request: Request) -> Response:
-        """`?name=`: memory needed and free."""
-        name = request.query_params.get("name", "")
-        fit = fit_of(self.registry.model(name)) if name else None
+        """Memory needed and free: of a model (`?name=`), of a file in quarantine (`?id=`), of a size in bytes."""
+        asked = self.asked()
+        models = self.registry.models()
+        fit = self._weighed(asked, models, Scales(models, engine_status()))
         if fit is None:
-            raise NotFound("Name a GGUF model of the registry: ?name=…", code="model.not_found")
-        return Response({"name": name, **fit})
+            raise NotFound(
+                "Only for a GGUF model of the registry, or one whose format was checked, can this be told.",
+                code="model.not_found",
+            )
+        return Response(
+            {**{name: str(value) for name, value in asked.items() if name != "size_bytes"}, **fit}
+        )
+
+    def _weighed(self, asked: dict[str, Any], models: list[ModelRecord], scales: Scales) -> Weighed | None:
+        if "size_bytes" in asked:
+            return scales.size(asked["size_bytes"])
+        if "id" in asked:
+            wanted = str(asked["id"])
+            return next(
+                (scales.item(item) for item in self.registry.quarantine() if item["id"] == wanted), None
+            )
+        key = asked["name"].casefold()
+        return next((scales.model(model) for model in models if model["name"].casefold() == key), None)
 
 
 class ModelDetail(ModelsView):

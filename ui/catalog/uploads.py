@@ -1,10 +1,30 @@
-"""Who may upload a model: asked before the first byte of the body is kept."""
+"""Who may upload a model, and what: asked before the first byte of the body is kept."""
+
+from pathlib import PurePosixPath
 
 from secai_site.kernel.auth.principal import Principal
 from secai_site.kernel.auth.scopes import Scope
-from secai_site.kernel.errors import NotAllowed
+from secai_site.kernel.errors import InvalidRequest, NotAllowed
 from secai_site.kernel.http.websocket import check_origin, principal_of_headers
 from secai_site.kernel.limits.rates import count
+
+# What content decides is never decided by a name; these endings only spare a person the wait for the obvious. Old
+# weight files (.bin, .pt, .ckpt, .pkl) are not among them: the format gate tells what they would have done.
+NO_MODELS = {
+    "picture": ("bmp", "gif", "heic", "ico", "jpeg", "jpg", "png", "svg", "tif", "tiff", "webp"),
+    "film or sound": ("aac", "avi", "flac", "m4a", "mkv", "mov", "mp3", "mp4", "ogg", "wav", "webm"),
+    "document": ("csv", "doc", "docx", "htm", "html", "md", "odt", "pdf", "ppt", "pptx", "rtf", "txt", "xls", "xlsx"),
+    "program": ("app", "bat", "cmd", "com", "deb", "dll", "dmg", "exe", "jar", "js", "msi", "ps1", "py", "rpm", "sh",
+                "so"),
+    "packed file": ("7z", "bz2", "gz", "iso", "rar", "tar", "tgz", "xz", "zst"),
+}  # fmt: skip
+KIND_OF = {ending: kind for kind, endings in NO_MODELS.items() for ending in endings}
+
+
+class KindRefused(InvalidRequest):
+    """The file's name says that it is no model."""
+
+    code = "upload.kind"
 
 
 def admit_upload(headers: dict[str, str]) -> Principal:
@@ -20,3 +40,13 @@ def admit_upload(headers: dict[str, str]) -> Principal:
         )
     count(None, rate="upload", key=caller.rate_key)
     return caller
+
+
+def accept_name(filename: str) -> None:
+    """Raise `KindRefused` for a single file that nobody takes for a model; files in folders are the gate's to judge."""
+    ending = PurePosixPath(filename.lower()).suffix[1:]
+    if ending in KIND_OF and "/" not in filename:
+        raise KindRefused(
+            f"A file that ends in .{ending} is a {KIND_OF[ending]}, not a model. Choose a .gguf or .safetensors file, "
+            "a zip or a folder of a picture model."
+        )

@@ -21,7 +21,7 @@ from secai_site.kernel.errors import ServiceError
 from secai_site.kernel.http.views import ServiceView
 from secai_site.kernel.inference.protocol import Delta, Done, Engine, Failed, GenerationRequest, Sampling
 from ui.chat import selectors, services, turns
-from ui.chat.generation import Generation, choose_model, generations, model_file
+from ui.chat.generation import WRITING, Generation, choose_model, generations, model_file
 from ui.chat.serializers import ChatRequest, ConversationChanges, GenerateRequest, ListQuery, sampling_of
 
 
@@ -116,7 +116,7 @@ class Generate(ChatView):
     def post(self, request: Request) -> HttpResponseBase:
         """Complete a text. Nothing is kept; a broken connection ends it."""
         body = self.body()
-        model = choose_model(body.get("model") or "")
+        model = choose_model(body.get("model") or "", WRITING)
         asked = GenerationRequest(
             id=f"generate:{uuid.uuid4()}",
             model=model_file(model),

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from channels.db import database_sync_to_async
@@ -285,11 +285,23 @@ async def recover() -> int:
 # --- from a turn to a request ------------------------------------------------------------------------
 
 
-def choose_model(name: str) -> ModelRecord:
-    """The model to answer with: the named one, else the first that can chat.
+# What a model must be for, to answer a chat, to go on with a text, to be loaded at all.
+CHATTING: Final = frozenset({"chat"})
+WRITING: Final = frozenset({"chat", "completion"})
+LOADABLE: Final = frozenset({"chat", "completion", "embedding"})
+INSTEAD: Final = {
+    "completion": "it goes on with a text but holds no conversation. Use another model, or POST /api/generate",
+    "embedding": "it reads texts into vectors for searching and cannot write. Choose a model that chats",
+    "pictures": "it draws pictures and cannot write. Choose a model that chats",
+    "weights": "it is a part for other models, and this box's engine cannot run it. Choose another model",
+}
 
-    Raises `NotFound` for an unknown name, `ModelIntegrityFailed` for one whose file changed, `Conflict` when
-    there is none at all.
+
+def choose_model(name: str, purposes: frozenset[str] = CHATTING) -> ModelRecord:
+    """The model to answer with: the named one, else the first of a fitting purpose, those that chat before others.
+
+    Raises `NotFound` for an unknown name, `ModelIntegrityFailed` for one whose file changed, `Conflict` for one of
+    another purpose, or when there is none at all.
     """
     registry = ports.get(Registry)
     if name:
@@ -300,11 +312,12 @@ def choose_model(name: str) -> ModelRecord:
                 "the Models page and import it again.",
                 integrity_failed=True,
             )
+        _require_purpose(model, purposes)
         return model
     usable = [
-        model for model in registry.models() if model["status"] == "promoted" and model["format"] == "gguf"
+        model for model in registry.models() if model["status"] == "promoted" and model["purpose"] in purposes
     ]
-    usable.sort(key=lambda model: not model["chat"])
+    usable.sort(key=lambda model: model["purpose"] != "chat")
     if not usable:
         raise Conflict(
             "There is no model to answer with. Import one on the Models page; if one is being checked there, wait "
@@ -314,9 +327,16 @@ def choose_model(name: str) -> ModelRecord:
     return usable[0]
 
 
+def _require_purpose(model: ModelRecord, purposes: frozenset[str]) -> None:
+    if model["purpose"] not in purposes:
+        why = INSTEAD.get(model["purpose"], "it is for something else. Choose another model")
+        raise Conflict(f"“{model['name']}” cannot be used for this: {why}.", code="model.purpose")
+
+
 def model_file(model: ModelRecord) -> ModelFile:
     """What the engine needs to know of a model."""
-    return ModelFile(model["name"], model["path"], model["sha256"])
+    parts = tuple(file["path"] for file in model["files"])
+    return ModelFile(model["name"], model["path"], model["sha256"], parts)
 
 
 def nodes_of(conversation: Conversation) -> list[Node]:
@@ -326,12 +346,7 @@ def nodes_of(conversation: Conversation) -> list[Node]:
 
 
 def request_of(turn: services.Turn, model: ModelRecord, parameters: Mapping[str, Any]) -> GenerationRequest:
-    """The engine's request for a turn; raises `NotFound` for a model that cannot chat."""
-    if not model["chat"]:
-        raise NotFound(
-            f"“{model['name']}” completes texts but does not chat. Use another model, or POST /api/generate.",
-            code="model.no_chat_template", status=409,
-        )  # fmt: skip
+    """The engine's request for a turn with a model that chats."""
     if turn.answer.parent_id is None:
         raise NotFound("The question of this answer is gone.", code="chat.not_found")
     path = path_to(turn.answer.parent_id, nodes_of(turn.conversation))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from registry.quarantine.formats import gguf_types as limits
 from registry.quarantine.formats.errors import FormatError
-from registry.quarantine.formats.gguf_facts import Facts, read_facts
+from registry.quarantine.formats.gguf_facts import Facts, read_facts, refuse_lone_part
 from registry.quarantine.formats.gguf_values import Value, ValueReader, decoded
 from registry.quarantine.formats.reader import Cursor, Reader
 from registry.quarantine.formats.tensors import Tensor, checked_product, shown
@@ -21,11 +21,10 @@ TENSOR_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/+@\-\[\]()]*")
 
 
 @dataclass(frozen=True)
-class GgufFile:
-    """A GGUF whose header holds together; what the weights do nobody can tell from here.
+class GgufPart:
+    """A GGUF whose header holds together: a whole model, or one part of one.
 
-    Counts are numbers of elements, layers or tokens; `data_offset`, `alignment` and `size` are bytes. A fact
-    that the header does not give is `None`.
+    `data_offset`, `alignment` and `size` are bytes; `path` is its name in a set.
     """
 
     version: int
@@ -34,26 +33,36 @@ class GgufFile:
     data_offset: int
     metadata: Mapping[str, Value]
     tensors: tuple[Tensor, ...]
-    facts: Facts
+    path: str = ""
 
     @property
     def format(self) -> str:
         """Always `"gguf"`."""
         return "gguf"
 
-    @property
-    def architecture(self) -> str:
-        """`general.architecture`, e.g. `llama`."""
-        return self.facts.architecture
 
-    @property
-    def parameters(self) -> int:
-        """Number of weights: the elements of all tensors."""
-        return sum(tensor.elements for tensor in self.tensors)
+@dataclass(frozen=True)
+class GgufFile:
+    """A model in one GGUF; what the weights do nobody can tell from here.
+
+    Counts are numbers of elements, layers or tokens. A fact that the header does not give is `None`.
+    """
+
+    part: GgufPart
+    facts: Facts
 
 
 def read_gguf(fd: int, size: int) -> GgufFile:
-    """Validate the GGUF of `size` bytes behind `fd`; raises `FormatError` with the first thing wrong."""
+    """Validate the model of `size` bytes behind `fd`; raises `FormatError` with the first thing wrong."""
+    part = read_part(fd, size)
+    if not part.tensors:
+        raise FormatError("The file holds no tensors: a vocabulary, not a model", 8, "gguf.tensor.none")
+    refuse_lone_part(part.metadata)
+    return GgufFile(part, read_facts(part.metadata, part.tensors))
+
+
+def read_part(fd: int, size: int, path: str = "") -> GgufPart:
+    """Validate a GGUF by itself, without asking for a whole model; raises `FormatError`."""
     reader = Reader(fd, size, "gguf")
     cursor = Cursor(reader, limits.MAX_HEADER)
     version, tensor_count, kv_count = _preamble(cursor)
@@ -62,15 +71,7 @@ def read_gguf(fd: int, size: int) -> GgufFile:
     declared = _declarations(cursor, tensor_count, alignment)
     data_offset = _padded(cursor.offset, alignment)
     tensors = _placed(declared, reader, cursor.offset, data_offset, alignment)
-    return GgufFile(
-        version=version,
-        size=size,
-        alignment=alignment,
-        data_offset=data_offset,
-        metadata=metadata,
-        tensors=tensors,
-        facts=read_facts(metadata, tensors),
-    )
+    return GgufPart(version, size, alignment, min(data_offset, size), metadata, tensors, path)
 
 
 def _preamble(cursor: Cursor) -> tuple[int, int, int]:
@@ -84,8 +85,6 @@ def _preamble(cursor: Cursor) -> tuple[int, int, int]:
     kv_count = cursor.u64()
     _bounded(tensor_count, limits.MAX_TENSORS, "tensors", 8, "gguf.tensor.count")
     _bounded(kv_count, limits.MAX_KV, "metadata entries", 16, "gguf.kv.count")
-    if not tensor_count:
-        raise FormatError("The file holds no tensors: a vocabulary, not a model", 8, "gguf.tensor.none")
     return version, tensor_count, kv_count
 
 
@@ -238,7 +237,7 @@ def _placed(
         expected = _padded(one.relative + one.nbytes, alignment)
         _zeros(reader, tensor.end, min(data_offset + expected, reader.size))
         tensors.append(tensor)
-    _no_rest(reader, tensors[-1].end, data_offset + expected)
+    _no_rest(reader, tensors[-1].end if tensors else header_end, data_offset + expected)
     return tuple(tensors)
 
 

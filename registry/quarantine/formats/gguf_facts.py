@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from registry.quarantine.formats import gguf_types as tables
 from registry.quarantine.formats.errors import FormatError
+from registry.quarantine.formats.gguf_memory import MemoryFacts, count, read_memory_facts
 from registry.quarantine.formats.gguf_values import ArraySummary, LongText, Value
 from registry.quarantine.formats.tensors import Tensor, dominant_type, shown
 
 ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9_.\-]{0,63}")
 TEMPLATE = "tokenizer.chat_template"
 TOKENS = "tokenizer.ggml.tokens"
-MAX_COUNT = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Facts:
     """What the header says, `None` where it is silent.
 
     `quantization` is the name people use (`Q4_K_M`); `templates` are the named ones beside `chat_template`;
-    `notes` are sentences about contradictions that do not make the file invalid.
+    `memory` is what a run of it needs to keep; `notes` are sentences about contradictions that do not make the
+    file invalid.
     """
 
     architecture: str
@@ -36,21 +37,20 @@ class Facts:
     block_count: int | None
     embedding_length: int | None
     head_count: int | None
-    head_count_kv: int | None
     tokenizer_model: str | None
     tokenizer_size: int | None
     tokenizer_sha256: str | None
     chat_template: str | None
     templates: Mapping[str, str]
+    memory: MemoryFacts
     notes: tuple[str, ...]
 
 
 def read_facts(metadata: Mapping[str, Value], tensors: Sequence[Tensor]) -> Facts:
     """Facts of a valid header; raises `FormatError` where a well-known key is not what it must be."""
-    _refuse_shards(metadata)
     architecture = _architecture(metadata)
     tokens = _tokens(metadata)
-    file_type = _count(metadata, "general.file_type")
+    file_type = count(metadata, "general.file_type")
     quantization, notes = _quantization(file_type, tensors)
     return Facts(
         architecture=architecture,
@@ -59,26 +59,27 @@ def read_facts(metadata: Mapping[str, Value], tensors: Sequence[Tensor]) -> Fact
         license=_text(metadata, "general.license"),
         file_type=file_type,
         quantization=quantization,
-        context_length=_count(metadata, f"{architecture}.context_length"),
-        block_count=_count(metadata, f"{architecture}.block_count"),
-        embedding_length=_count(metadata, f"{architecture}.embedding_length"),
-        head_count=_count(metadata, f"{architecture}.attention.head_count", per_layer=True),
-        head_count_kv=_count(metadata, f"{architecture}.attention.head_count_kv", per_layer=True),
+        context_length=count(metadata, f"{architecture}.context_length"),
+        block_count=count(metadata, f"{architecture}.block_count", most=tables.MAX_LAYERS),
+        embedding_length=count(metadata, f"{architecture}.embedding_length"),
+        head_count=count(metadata, f"{architecture}.attention.head_count", per_layer=True),
         tokenizer_model=_text(metadata, "tokenizer.ggml.model"),
         tokenizer_size=tokens.length if tokens else None,
         tokenizer_sha256=tokens.sha256 if tokens else None,
         chat_template=_text(metadata, TEMPLATE),
         templates=_templates(metadata),
+        memory=read_memory_facts(metadata, architecture, tokens.length if tokens else None),
         notes=notes,
     )
 
 
-def _refuse_shards(metadata: Mapping[str, Value]) -> None:
-    if (_count(metadata, "split.count") or 0) > 1:
+def refuse_lone_part(metadata: Mapping[str, Value]) -> None:
+    """Raise `FormatError` for one part of a model that has more."""
+    parts = count(metadata, "split.count") or 0
+    if parts > 1:
+        place = (count(metadata, "split.no") or 0) + 1
         raise FormatError(
-            f"This is one of {metadata['split.count']} parts of a model; sharded sets are not supported yet",
-            None,
-            "gguf.split",
+            f"This is part {place:,} of {parts:,} of a model; drop all parts together", None, "gguf.split"
         )
 
 
@@ -124,18 +125,6 @@ def _text(metadata: Mapping[str, Value], key: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise FormatError(f"{key} must be a text", None, "gguf.metadata.type")
-    return value
-
-
-def _count(metadata: Mapping[str, Value], key: str, *, per_layer: bool = False) -> int | None:
-    """A count from 0 to 2^31 - 1; with `per_layer` a list is legal too and gives `None`."""
-    value = metadata.get(key)
-    if value is None or (per_layer and isinstance(value, ArraySummary)):
-        return None
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise FormatError(f"{key} must be a whole number", None, "gguf.metadata.type")
-    if not 0 <= value <= MAX_COUNT:
-        raise FormatError(f"{key} is {value:,}; 0 to {MAX_COUNT:,} are possible", None, "gguf.metadata.range")
     return value
 
 

@@ -21,6 +21,7 @@ MAX_TENSOR_NAME: Final = 63
 MAX_TEMPLATE: Final = 1 << 20
 MAX_TEMPLATES: Final = 32
 SHORT_TEXT: Final = 4_096
+MAX_LAYERS: Final = 1_024
 
 STRING: Final = 8
 ARRAY: Final = 9
@@ -40,6 +41,9 @@ SCALARS: Final[dict[int, tuple[str, str, int]]] = {
     11: ("int64", "<q", 8),
     12: ("float64", "<d", 8),
 }
+
+# integers and truth values
+WHOLE: Final = frozenset({0, 1, 2, 3, 4, 5, 7, 10, 11})
 
 # number -> (name, elements in a block, bytes of a block)
 TENSOR_TYPES: Final[dict[int, tuple[str, int, int]]] = {

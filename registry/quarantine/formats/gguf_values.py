@@ -1,6 +1,7 @@
 """The key-value part of a GGUF header, read with bounded memory.
 
-Source: ggml `docs/gguf.md`. Arrays are never kept: they are walked, measured and hashed.
+Source: ggml `docs/gguf.md`. Arrays are not kept but for a few short ones: they are
+walked, measured and hashed.
 """
 
 import hashlib
@@ -17,13 +18,21 @@ from registry.quarantine.formats.tensors import shown
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/\-]*")
 
 
+# The lists that are kept: numbers for each layer, by the end of their keys.
+KEPT = (".attention.head_count_kv", ".attention.sliding_window_pattern")
+
+
 @dataclass(frozen=True, slots=True)
 class ArraySummary:
-    """An array in the metadata: element type, number of elements, SHA-256 of its bytes."""
+    """An array in the metadata: element type, number of elements, SHA-256 of its bytes.
+
+    `values` holds the elements of a list of `KEPT` with up to 1,024 whole numbers or truth values, else `None`.
+    """
 
     type: str
     length: int
     sha256: str
+    values: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +166,16 @@ class ValueReader:
             type="string" if kind == limits.STRING else limits.SCALARS[kind][0],
             length=count,
             sha256=self._digest(key, kind, body),
+            values=self._values(kind, body, count) if key.endswith(KEPT) else None,
         )
+
+    def _values(self, kind: int, start: int, count: int) -> tuple[int, ...] | None:
+        """The elements of a short list of whole numbers."""
+        if kind not in limits.WHOLE or count > limits.MAX_LAYERS:
+            return None
+        _, layout, size = limits.SCALARS[kind]
+        raw = self.cursor.reader.at(start, count * size)
+        return struct.unpack(f"<{count}{layout[1]}", raw)
 
     def _array_length(self, key: str, kind: int) -> int:
         """The element count, checked against the limits and against the bytes that are left."""

@@ -1,25 +1,27 @@
-"""Fingerprint of a model's structure, and SHA-256 of each tensor under one Merkle root.
+"""Fingerprint of a model's structure, and SHA-256 of each tensor and file under one Merkle root.
 
 The tree is that of RFC 6962, section 2.1: leaf = SHA-256(0x00 ‖ entry), node = SHA-256(0x01 ‖ left ‖ right).
-The first leaf is the header (metadata, vocabulary, template), then the tensors in the order of their data.
+Of a model in one file the first leaf is the header (metadata, vocabulary, template), then the tensors in the order
+of their data. Of a set each leaf is a file, in the order of their paths: the root of its own tree where it has
+tensors, else its SHA-256.
 """
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
-from registry.quarantine.formats.gguf import GgufFile
-from registry.quarantine.formats.reader import Reader
+from registry.quarantine.formats.gguf import GgufPart
 from registry.quarantine.formats.safetensors import SafetensorsFile
 
-STEP: Final = 1 << 20
+MAX_BYTES: Final = 64 << 20
 SHA256: Final = re.compile("[0-9a-f]{64}")
 
-ModelFile = GgufFile | SafetensorsFile
+Part = GgufPart | SafetensorsFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,107 +36,100 @@ class TensorDigest:
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
-    """Digests (hex SHA-256) of a whole model file: the file, its header, each tensor, the Merkle root."""
+class FileDigest:
+    """One file, `path` empty for a model in one file. `header_sha256` is `None` for a file without tensors."""
 
-    root: str
-    file_sha256: str
-    header_sha256: str
+    path: str
+    sha256: str
+    size_bytes: int
+    header_sha256: str | None
     tensors: tuple[TensorDigest, ...]
 
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Digests (hex SHA-256) of a whole model: each file, each header, each tensor, the Merkle root."""
+
+    root: str
+    files: tuple[FileDigest, ...]
+
+    @classmethod
+    def of(cls, files: Sequence[FileDigest]) -> "Manifest":
+        """The manifest of these files, sorted by path."""
+        ordered = tuple(sorted(files, key=lambda one: one.path))
+        return cls(_root(ordered), ordered)
+
     def to_json(self) -> dict[str, Any]:
-        """A plain dict; the tensors as rows of name, dims, type, nbytes, sha256."""
-        rows = [[one.name, list(one.dims), one.type, one.nbytes, one.sha256] for one in self.tensors]
-        digests = {"root": self.root, "file_sha256": self.file_sha256, "header_sha256": self.header_sha256}
-        return {**digests, "tensors": rows}
+        """A plain dict; each file as path, sha256, size_bytes, header_sha256 and its tensors as rows."""
+        return {
+            "root": self.root,
+            "files": [
+                [
+                    file.path, file.sha256, file.size_bytes, file.header_sha256,
+                    [[one.name, list(one.dims), one.type, one.nbytes, one.sha256] for one in file.tensors],
+                ]
+                for file in self.files
+            ],
+        }  # fmt: skip
 
     @classmethod
     def from_json(cls, data: object) -> "Manifest":
         """The manifest back from `to_json`; raises `ValueError` unless every type and the root are right."""
         match data:
-            case {
-                "root": str(root),
-                "file_sha256": str(whole),
-                "header_sha256": str(header),
-                "tensors": list(rows),
-                **rest,
-            } if not rest:
-                tensors = tuple(_row(row) for row in rows)
+            case {"root": str(root), "files": list(rows), **rest} if not rest and rows:
+                files = tuple(_file(row) for row in rows)
             case _:
                 raise ValueError("not a manifest")
-        if not all(SHA256.fullmatch(digest) for digest in (root, whole, header)):
-            raise ValueError("a digest of the manifest is not 64 hexadecimal digits")
-        if root != _root(header, tensors):
+        if root != _root(files):
             raise ValueError("the root of the manifest does not belong to its entries")
-        return cls(root, whole, header, tensors)
+        return cls(root, files)
+
+    def write(self, path: Path) -> None:
+        """Keep it in a file of its own, flushed; an older one is replaced as a whole."""
+        beside = path.with_name(f"{path.name}.part")
+        with beside.open("wb") as file:
+            file.write(_canonical(self.to_json()))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> "Manifest":
+        """The manifest back from `write`; raises `OSError`, or `ValueError` where it is none any more."""
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise ValueError("the manifest is far too long")
+        try:
+            return cls.from_json(json.loads(raw))
+        except RecursionError:
+            raise ValueError("not a manifest") from None
 
     def changed(self, other: "Manifest") -> list[str]:
         """Names of tensors that `other` lacks, has in addition, or has with other content."""
-        mine = {tensor.name: tensor for tensor in self.tensors}
-        theirs = {tensor.name: tensor for tensor in other.tensors}
-        return [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
+        mine, theirs = self._tensors(), other._tensors()
+        return [key[1] for key in mine | theirs if mine.get(key) != theirs.get(key)]
+
+    def _tensors(self) -> dict[tuple[str, str], TensorDigest]:
+        return {(file.path, tensor.name): tensor for file in self.files for tensor in file.tensors}
 
 
-def fingerprint(model: ModelFile) -> str:
+def fingerprint(
+    kind: str, parts: Sequence[Part], architecture: str | None = None, tokenizer: object = None
+) -> str:
     """Hex SHA-256 of the structure: format, architecture, tensor names, shapes and types, vocabulary size.
 
-    Two quantizations differ, two fine-tunes of one model in the same quantization do not.
+    Two quantizations differ; two fine-tunes of one model in the same quantization do not, nor do a model in one
+    file and the same in parts.
     """
-    facts = model.facts if isinstance(model, GgufFile) else None
-    return hashlib.sha256(
-        _canonical(
-            {
-                "version": 1,
-                "format": model.format,
-                "architecture": facts.architecture if facts else None,
-                "tokenizer": [facts.tokenizer_model, facts.tokenizer_size] if facts else None,
-                "tensors": sorted([tensor.name, tensor.dims, tensor.type] for tensor in model.tensors),
-            }
-        )
-    ).hexdigest()
-
-
-def tensor_manifest(fd: int, model: ModelFile) -> Manifest:
-    """Hash every byte of the file once read: header, tensors and, in the same pass, the whole file.
-
-    The whole-file digest runs in a second thread (hashlib releases the lock), so on two cores it costs no
-    extra time. Memory: one buffer.
-    """
-    reader = Reader(fd, model.size, model.format)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        hashing = _TwoDigests(reader, pool)
-        header = hashing.region(0, model.data_offset)
-        digests: list[TensorDigest] = []
-        at = model.data_offset
-        for tensor in model.tensors:
-            hashing.pass_over(at, tensor.offset)
-            digest = hashing.region(tensor.offset, tensor.end)
-            digests.append(TensorDigest(tensor.name, tensor.dims, tensor.type, tensor.nbytes, digest))
-            at = tensor.end
-        hashing.pass_over(at, model.size)
-    return Manifest(_root(header, digests), hashing.whole.hexdigest(), header, tuple(digests))
-
-
-class _TwoDigests:
-    """Feeds each chunk to the digest of its region and to that of the whole file."""
-
-    def __init__(self, reader: Reader, pool: ThreadPoolExecutor) -> None:
-        self.reader = reader
-        self.pool = pool
-        self.whole = hashlib.sha256()
-        self.buffer = bytearray(STEP)
-
-    def region(self, start: int, end: int) -> str:
-        digest = hashlib.sha256()
-        for chunk in self.reader.pieces(start, end, self.buffer):
-            whole = self.pool.submit(self.whole.update, chunk)
-            digest.update(chunk)
-            whole.result()
-        return digest.hexdigest()
-
-    def pass_over(self, start: int, end: int) -> None:
-        for chunk in self.reader.pieces(start, end, self.buffer):
-            self.whole.update(chunk)
+    structure = {
+        "version": 1,
+        "format": kind,
+        "architecture": architecture,
+        "tokenizer": tokenizer,
+        "tensors": sorted([one.name, one.dims, one.type] for part in parts for one in part.tensors),
+    }
+    return hashlib.sha256(_canonical(structure)).hexdigest()
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -160,13 +155,38 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
     return level[0]
 
 
-def _root(header: str, digests: Sequence[TensorDigest]) -> str:
-    leaves = [leaf_hash(_canonical(["header", header]))]
-    leaves += [leaf_hash(_entry(digest)) for digest in digests]
+def _root(files: Sequence[FileDigest]) -> str:
+    if len(files) == 1 and not files[0].path:
+        return _file_root(files[0])
+    leaves = [
+        leaf_hash(
+            _canonical(
+                ["file", one.path, "text" if one.header_sha256 is None else "weights", _file_root(one)]
+            )
+        )
+        for one in files
+    ]
     return merkle_root(leaves).hex()
 
 
-def _row(row: object) -> TensorDigest:
+def _file_root(file: FileDigest) -> str:
+    if file.header_sha256 is None:
+        return file.sha256
+    leaves = [leaf_hash(_canonical(["header", file.header_sha256]))]
+    leaves += [leaf_hash(_entry(digest)) for digest in file.tensors]
+    return merkle_root(leaves).hex()
+
+
+def _file(row: object) -> FileDigest:
+    """One file from its row in JSON."""
+    match row:
+        case [str(path), str(digest), int(size), None | str() as header, list(rows)] if type(size) is int:
+            if SHA256.fullmatch(digest) and (header is None or SHA256.fullmatch(header)):
+                return FileDigest(path, digest, size, header, tuple(_tensor(one) for one in rows))
+    raise ValueError("a file of the manifest is malformed")
+
+
+def _tensor(row: object) -> TensorDigest:
     """One tensor from its row in JSON."""
     match row:
         case [str(name), list(dims), str(kind), int(nbytes), str(digest)] if SHA256.fullmatch(digest):

@@ -3,7 +3,6 @@
 Everything goes through `os.pread`, so the descriptor's own position is neither used nor moved.
 """
 
-import hashlib
 import os
 import struct
 from collections.abc import Iterator
@@ -41,24 +40,6 @@ class Reader:
         """The bytes from `start` up to `end`, at most `step` at a time."""
         for offset in range(start, end, step):
             yield self.at(offset, min(step, end - offset))
-
-    def pieces(self, start: int, end: int, buffer: bytearray) -> Iterator[memoryview]:
-        """Like `chunks`, but each piece lies in `buffer` and is good only until the next is asked for."""
-        view = memoryview(buffer)
-        offset = start
-        while offset < end:
-            got = os.preadv(self.fd, [view[: min(len(view), end - offset)]], offset)
-            if not got:
-                raise self.truncated(offset)
-            yield view[:got]
-            offset += got
-
-    def sha256(self, start: int, end: int) -> str:
-        """Hex SHA-256 of a region."""
-        digest = hashlib.sha256()
-        for chunk in self.chunks(start, end):
-            digest.update(chunk)
-        return digest.hexdigest()
 
     def first_nonzero(self, start: int, end: int) -> int | None:
         """The offset of the first byte that is not zero in a region, or `None`."""

@@ -6,13 +6,13 @@ keys, NaN, floats and anything after the JSON are refused. The header may be 100
 here 16 MiB, some hundred times what models have.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Final
 
 from registry.quarantine.formats.errors import FormatError
 from registry.quarantine.formats.reader import U64, Reader
+from registry.quarantine.formats.strict_json import StrictJson
 from registry.quarantine.formats.tensors import (
     MAX_ELEMENTS,
     Tensor,
@@ -28,6 +28,14 @@ MAX_DIMS: Final = 16
 MAX_NAME: Final = 1_024
 MAX_METADATA: Final = 1 << 20
 BODY: Final = 8
+HEADER: Final = StrictJson(
+    what="The header",
+    at=BODY,
+    prefix="safetensors.header",
+    duplicate="safetensors.key.duplicate",
+    crowded="safetensors.tensor.count",
+    most=MAX_TENSORS,
+)
 
 BITS: Final[dict[str, int]] = {
     "BOOL": 8,
@@ -58,13 +66,15 @@ BITS: Final[dict[str, int]] = {
 @dataclass(frozen=True)
 class SafetensorsFile:
     """A safetensors file that holds together. `data_offset` and `size` are bytes from the start of the file;
-    `tensors` are in the order of their data; `metadata` is the file's own `__metadata__`.
+    `tensors` are in the order of their data; `metadata` is the file's own `__metadata__`; `path` is its name in
+    a set.
     """
 
     size: int
     data_offset: int
     metadata: Mapping[str, str]
     tensors: tuple[Tensor, ...]
+    path: str = ""
 
     @property
     def format(self) -> str:
@@ -82,11 +92,11 @@ class SafetensorsFile:
         return dominant_type(self.tensors) or "unknown"
 
 
-def read_safetensors(fd: int, size: int) -> SafetensorsFile:
+def read_safetensors(fd: int, size: int, path: str = "") -> SafetensorsFile:
     """Validate the file of `size` bytes behind `fd`; raises `FormatError` with the first thing wrong."""
     reader = Reader(fd, size, "safetensors")
     length = _header_length(reader)
-    header = _parsed(reader.at(BODY, length))
+    header = HEADER.read(reader.at(BODY, length))
     data_offset = BODY + length
     metadata = _metadata(header.pop("__metadata__", {}))
     if len(header) > MAX_TENSORS:
@@ -98,7 +108,7 @@ def read_safetensors(fd: int, size: int) -> SafetensorsFile:
     tensors = [_tensor(name, entry, data_offset) for name, entry in header.items()]
     tensors.sort(key=lambda tensor: (tensor.offset, tensor.end))
     _tiled(tensors, data_offset, size)
-    return SafetensorsFile(size=size, data_offset=data_offset, metadata=metadata, tensors=tuple(tensors))
+    return SafetensorsFile(size, data_offset, metadata, tuple(tensors), path)
 
 
 def _header_length(reader: Reader) -> int:
@@ -112,75 +122,6 @@ def _header_length(reader: Reader) -> int:
     if length < 2:
         raise FormatError(f"The header announces only {length} bytes", 0, "safetensors.header.size")
     return int(length)
-
-
-def _parsed(raw: bytes) -> dict[str, Any]:
-    """The header as a dict without duplicate keys; `FormatError` for anything but one plain JSON object."""
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise FormatError(
-            "The header is not valid UTF-8", BODY + error.start, "safetensors.header.text"
-        ) from None
-    if not text.startswith("{"):
-        raise FormatError("The header does not begin with “{”", BODY, "safetensors.header.json")
-    decoder = json.JSONDecoder(
-        object_pairs_hook=_Pairs(), parse_float=_no_float, parse_constant=_no_float, parse_int=_integer
-    )
-    try:
-        header, end = decoder.raw_decode(text)
-    except json.JSONDecodeError as error:
-        at = BODY + len(text[: error.pos].encode())
-        raise FormatError(
-            f"The header is not valid JSON: {error.msg}", at, "safetensors.header.json"
-        ) from None
-    except RecursionError:
-        raise FormatError("The header is nested too deeply", BODY, "safetensors.header.depth") from None
-    if text[end:].strip(" "):
-        raise FormatError(
-            "The header goes on after its JSON",
-            BODY + len(text[:end].encode()),
-            "safetensors.header.trailing",
-        )
-    return header  # type: ignore[no-any-return]
-
-
-class _Pairs:
-    """Builds each JSON object: no duplicate key, and no more objects than tensors can be."""
-
-    def __init__(self) -> None:
-        self.left = MAX_TENSORS + 2
-
-    def __call__(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        self.left -= 1
-        found = dict(pairs)
-        if self.left < 0:
-            raise FormatError(
-                f"The header has more than {MAX_TENSORS:,} entries", BODY, "safetensors.tensor.count"
-            )
-        if len(found) != len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in found if keys.count(key) > 1) if len(keys) < 5_000 else "a key"
-            raise FormatError(f"The header has “{shown(twice)}” twice", BODY, "safetensors.key.duplicate")
-        return found
-
-
-def _no_float(said: str) -> NoReturn:
-    raise FormatError(
-        f"The header has the number {shown(said)}; only whole numbers are allowed",
-        BODY,
-        "safetensors.header.number",
-    )
-
-
-def _integer(said: str) -> int:
-    if len(said) > 20:
-        raise FormatError(
-            f"The header has the number {shown(said, 20)}, which no size can be",
-            BODY,
-            "safetensors.header.number",
-        )
-    return int(said)
 
 
 def _metadata(found: object) -> dict[str, str]:

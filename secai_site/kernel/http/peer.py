@@ -1,6 +1,8 @@
 """Calling another service of this box: HTTP over its Unix socket, with this caller's service token."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,17 @@ class PeerDown(Unavailable):
 
 class PeerError(ServiceError):
     """A refusal by the other service, passed on as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """An answer on its way: its headers (any case), and its bytes as they were sent, in pieces as they come.
+
+    Iterating raises `PeerDown` when the connection breaks or stays silent.
+    """
+
+    headers: Mapping[str, str]
+    chunks: Iterator[bytes]
 
 
 def socket_path(service: str) -> Path:
@@ -62,19 +75,60 @@ class Peer:
         Raises `PeerDown` when nobody answers, `PeerError` with the other service's own words, code and status
         when it refuses.
         """
-        headers = {"Authorization": f"Bearer {token_of(self.caller)}"}
-        if on_behalf_of is not None:
-            headers[ON_BEHALF_OF] = str(on_behalf_of)
+        headers = self._headers(on_behalf_of)
         timeout = httpx.Timeout(patience, connect=CONNECT_S)
         try:
             response = self._open().request(
                 method, path, json=json, params=params, headers=headers, timeout=timeout
             )
         except httpx.TransportError as error:
-            raise PeerDown(
-                f"The {self.service} service is not answering. Try again in a moment.", retry_after=2
-            ) from error
+            raise self._down() from error
         return self._result(response)
+
+    @contextmanager
+    def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        accept: str,
+        on_behalf_of: int | None = None,
+        patience: float = PATIENCE_S,
+    ) -> Iterator[Streamed]:
+        """Send a request and give the answer while it arrives, of any size, waiting `patience` seconds for each piece.
+
+        Raises as `call` does; the connection ends with the block.
+        """
+        headers = self._headers(on_behalf_of) | {"Accept": accept}
+        timeout = httpx.Timeout(patience, connect=CONNECT_S)
+        request = self._open().build_request(method, path, json=json, headers=headers, timeout=timeout)
+        try:
+            response = self._open().send(request, stream=True)
+        except httpx.TransportError as error:
+            raise self._down() from error
+        try:
+            if not response.is_success:
+                response.read()
+                self._result(response)
+            yield Streamed(response.headers, self._pieces(response))
+        finally:
+            response.close()
+
+    def _pieces(self, response: httpx.Response) -> Iterator[bytes]:
+        try:
+            yield from response.iter_raw()
+        except httpx.TransportError as error:
+            raise self._down() from error
+
+    def _headers(self, on_behalf_of: int | None) -> dict[str, str]:
+        headers = {"Authorization": f"Bearer {token_of(self.caller)}"}
+        if on_behalf_of is not None:
+            headers[ON_BEHALF_OF] = str(on_behalf_of)
+        return headers
+
+    def _down(self) -> PeerDown:
+        return PeerDown(f"The {self.service} service is not answering. Try again in a moment.", retry_after=2)
 
     def _open(self) -> httpx.Client:
         if self._client is None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from secai_site.kernel.inference.errors import EngineDown
 from secai_site.kernel.inference.protocol import (
     Delta,
     Done,
+    EmbeddingRequest,
+    Embeddings,
     EngineStatus,
     Event,
     Failed,
@@ -26,6 +28,7 @@ from secai_site.kernel.inference.wire import (
     parse_event,
     parse_frame,
     unpack,
+    unpack_embeddings,
 )
 
 # seconds; the worker answers this at once, also while it computes
@@ -45,6 +48,12 @@ class EngineClient:
     async def unload(self, name: str | None = None) -> None:
         """Free the memory now; generations of that model end as "cancelled"."""
         await self._ask({"op": "unload", "name": name})
+
+    async def embed(self, model: ModelFile, texts: Sequence[str]) -> Embeddings:
+        """Read 1 to 64 texts into vectors; the model that generates stays in memory."""
+        request = EmbeddingRequest(model, tuple(texts))
+        answer = await self._ask({"op": "embed", "request": pack(request)})
+        return unpack_embeddings(answer, count=len(request.texts))
 
     async def cancel(self, generation_id: str) -> bool:
         """Stop a generation; returns when its sequence has left the batch."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import time
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from typing import Final, Literal
 
 from secai_site.kernel.errors import ServiceError
 from secai_site.kernel.inference import llama
+from secai_site.kernel.inference.embedding import Embedder
 from secai_site.kernel.inference.errors import (
     ContextTooLong,
     EngineBusy,
@@ -19,10 +21,14 @@ from secai_site.kernel.inference.errors import (
     ModelUnloaded,
     NoChatTemplate,
 )
+from secai_site.kernel.inference.loading import load
+from secai_site.kernel.inference.memory import resident_bytes
 from secai_site.kernel.inference.modelfile import ModelStore, OpenModel
 from secai_site.kernel.inference.prompt import tokens_of_messages, tokens_of_prompt
 from secai_site.kernel.inference.protocol import (
     Done,
+    EmbeddingRequest,
+    Embeddings,
     EngineStatus,
     Event,
     Failed,
@@ -36,6 +42,7 @@ from secai_site.kernel.inference.protocol import (
 from secai_site.kernel.inference.queueing import Admit, Waiting, choose
 from secai_site.kernel.inference.records import Record, Records
 from secai_site.kernel.inference.runner import Job, Runner
+from secai_site.kernel.inference.sampler import Sampler
 from secai_site.kernel.inference.scheduler import Sequence
 from secai_site.kernel.inference.template import TemplateRenderer
 from secai_site.kernel.inference.text import TextStream
@@ -77,6 +84,7 @@ class Dispatcher:
         self._stopping = False
         self._loop = asyncio.get_running_loop()
         self.runner = Runner(lambda events: self._post(events))
+        self._embedder = Embedder(self._store, self.runner, threads=threads)
         self._pump_task = asyncio.create_task(self._pump(), name="pump")
 
     def _post(self, events: list[tuple[str, Event]]) -> None:
@@ -149,10 +157,15 @@ class Dispatcher:
 
     async def unload(self, name: str | None) -> None:
         """Free the memory now; generations of the loaded model end as "cancelled"."""
+        await self._embedder.unload(name)
         if self._loaded is None or name not in (None, self._loaded.name):
             return
         self._loaded = self._model = None
         await asyncio.wrap_future(self.runner.call(self.runner.unload))
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """Read texts into vectors beside what is generated."""
+        return await self._embedder.embed(request)
 
     def status(self) -> EngineStatus:
         """The engine at this moment."""
@@ -164,7 +177,7 @@ class Dispatcher:
             model=loaded.name if loaded else None,
             sha256=loaded.sha256 if loaded else None,
             context_length=loaded.context_length if loaded else None,
-            memory_bytes=_resident_bytes(),
+            memory_bytes=resident_bytes(),
             active=self._active,
             queued=len(self._queue),
             slots=self._slots,
@@ -219,7 +232,7 @@ class Dispatcher:
         sampling = request.sampling
         end = len(tokens) + min(sampling.max_tokens, room)
         sequence = Sequence(request.id, tokens, len(tokens), end)
-        return Job(sequence, llama.Sampler(model, sampling), TextStream(sampling.stop), arrived)
+        return Job(sequence, Sampler(model, sampling), TextStream(sampling.stop), arrived)
 
     async def _tokens(self, model: llama.Model, request: GenerationRequest) -> list[int]:
         if request.messages is None:
@@ -229,12 +242,8 @@ class Dispatcher:
         return await tokens_of_messages(model, self._renderer, model.template, request.messages)
 
     async def _verified(self, model: ModelFile) -> OpenModel:
-        opening = asyncio.ensure_future(asyncio.to_thread(self._store.open_verified, model))
         try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(_close_unused)
-            raise
+            return await self._store.verified(model)
         except ModelIntegrityError:
             if self._loaded is not None and self._loaded.sha256 == model.sha256:
                 await self.unload(self._loaded.name)  # its mapped weights can no longer be trusted
@@ -307,20 +316,18 @@ class Dispatcher:
     async def _load(self, ticket: Ticket) -> LoadedModel:
         self._loaded = self._model = None
         began = time.monotonic()
-        # A descriptor of our own: the ticket may be cancelled, and close its file, while it loads.
-        file = OpenModel(os.dup(ticket.file.descriptor), ticket.file.seen)
+        # Descriptors of our own: the ticket may be cancelled, and close its files, while it loads.
+        file = ticket.file.duplicate()
+        bring_in = functools.partial(
+            load,
+            file.paths,
+            context=self._context,
+            slots=self._slots,
+            threads=self._threads,
+            progress=self._report_progress,
+        )
         try:
-            loaded = await asyncio.wrap_future(
-                self.runner.call(
-                    lambda: self.runner.load(
-                        file.path,
-                        context=self._context,
-                        slots=self._slots,
-                        threads=self._threads,
-                        progress=self._report_progress,
-                    )
-                )
-            )
+            loaded = await asyncio.wrap_future(self.runner.call(lambda: self.runner.load(bring_in)))
             if not file.unchanged():
                 await asyncio.wrap_future(self.runner.call(self.runner.unload))
                 raise ModelIntegrityError(f"the file of {ticket.model.name} changed while it was loaded")
@@ -336,6 +343,7 @@ class Dispatcher:
             description=loaded.model.description,
             has_chat_template=loaded.model.template is not None,
             load_ms=(time.monotonic() - began) * 1000,
+            memory_bytes=loaded.memory_bytes,
         )
 
     def _report_progress(self, value: float) -> bool:
@@ -353,19 +361,9 @@ class Dispatcher:
                 ticket.record.add(State("loading", progress=value))
 
 
-def _close_unused(opening: "asyncio.Future[OpenModel]") -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
-
-
 def _no_room(prompt_tokens: int, context_length: int) -> ServiceError:
     return ContextTooLong(
         f"the prompt has {prompt_tokens} tokens, and {context_length} is all that fits with an answer",
         prompt_tokens=prompt_tokens,
         context_length=context_length,
     )
-
-
-def _resident_bytes() -> int:
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

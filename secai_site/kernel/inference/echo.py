@@ -1,16 +1,20 @@
 """An engine without a model, for tests of what is built on engines: it says back what it was told."""
 
 import asyncio
+import hashlib
+import math
 import os
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from secai_site.kernel.inference.errors import EngineDown, GenerationFailed
 from secai_site.kernel.inference.protocol import (
     Delta,
     Done,
+    EmbeddingRequest,
+    Embeddings,
     EngineStatus,
     Event,
     Failed,
@@ -25,6 +29,7 @@ from secai_site.kernel.inference.protocol import (
 from secai_site.kernel.inference.records import Record, Records
 
 CONTEXT_LENGTH = 4096
+DIMENSIONS = 256
 
 
 @dataclass(slots=True)
@@ -52,9 +57,18 @@ class EchoEngine:
         if self.refuse is not None:
             raise self.refuse
         self._loaded = LoadedModel(
-            model.name, model.sha256, CONTEXT_LENGTH, CONTEXT_LENGTH, 0, "echo", True, 0.0
+            model.name, model.sha256, CONTEXT_LENGTH, CONTEXT_LENGTH, 0, "echo", True, 0.0, 0
         )
         return self._loaded
+
+    async def embed(self, model: ModelFile, texts: Sequence[str]) -> Embeddings:
+        """Vectors of the words that a text has: the more two texts share, the more alike they are."""
+        self._check()
+        if self.refuse is not None:
+            raise self.refuse
+        request = EmbeddingRequest(model, tuple(texts))
+        words = [re.findall(r"\w+", text.lower()) or [text] for text in request.texts]
+        return Embeddings(tuple(map(_vector, words)), sum(map(len, words)))
 
     async def unload(self, name: str | None = None) -> None:
         """Forget the model and cancel what runs, if `name` is the loaded one's or None."""
@@ -166,3 +180,12 @@ def _source(request: GenerationRequest) -> str:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\s*\S+\s*$|\s*\S+", text) or ([text] if text else [])
+
+
+def _vector(words: Sequence[str]) -> tuple[float, ...]:
+    """How often each of the words is there, by a hash of it, brought to length 1."""
+    counts = [0.0] * DIMENSIONS
+    for word in words:
+        counts[hashlib.sha256(word.encode()).digest()[0]] += 1
+    length = math.hypot(*counts)
+    return tuple(count / length for count in counts)

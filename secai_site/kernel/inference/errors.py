@@ -44,6 +44,13 @@ class ModelLoadError(ServiceError):
     code = "model.load_failed"
 
 
+class WrongPurpose(ServiceError):
+    """The model is not made for this: an embedding model writes no text, a text model makes no vectors."""
+
+    status = 409
+    code = "model.purpose"
+
+
 class NoChatTemplate(ServiceError):
     """The model carries no chat template, so it cannot be given messages."""
 
@@ -87,7 +94,7 @@ class GenerationFailed(ServiceError):
 
 
 class ModelUnloaded(ServiceError):
-    """The model was unloaded before this generation had begun."""
+    """The model was unloaded before this was begun, or before all texts were read."""
 
     status = 409
     code = "model.unloaded"
@@ -99,6 +106,7 @@ _FAMILY: tuple[type[ServiceError], ...] = (
     ModelIntegrityError,
     ModelPathRefused,
     ModelLoadError,
+    WrongPurpose,
     NoChatTemplate,
     TemplateFailed,
     ContextTooLong,

@@ -1,4 +1,4 @@
-"""A private engine for one purpose, such as the smoke generation of a model in quarantine."""
+"""A private engine for one purpose, such as the behaviour test of a model in quarantine."""
 
 import asyncio
 import contextlib
@@ -11,13 +11,23 @@ from pathlib import Path
 from typing import Final
 
 from secai_site.kernel.inference.client import EngineClient
+from secai_site.kernel.inference.confinement import ConfinementError, read_report
 from secai_site.kernel.inference.errors import EngineDown
+from secai_site.kernel.sandbox import Applied
 
 STARTING: Final = 30.0
 ENDING: Final = 2.0
 SOURCES: Final = Path(__file__).resolve().parents[3]
 # What a process needs to run Python and OpenMP; nothing else of the caller's environment is passed on.
 KEPT_ENVIRONMENT: Final = ("PATH", "LANG", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LLAMA_CPP_LIB_PATH")
+
+
+class IsolatedEngine(EngineClient):
+    """The client of a private engine; `confinement` says what its process is kept from, and what is missing."""
+
+    def __init__(self, socket_path: Path, confinement: Applied) -> None:
+        super().__init__(socket_path)
+        self.confinement = confinement
 
 
 def worker_environment() -> dict[str, str]:
@@ -36,16 +46,20 @@ async def isolated_engine(
     threads: int | None = None,
     time_limit: float | None = None,
     memory_limit: int | None = None,
-) -> AsyncIterator[EngineClient]:
-    """Start a worker of its own, give its client, and end the worker in any case.
+    require_sandbox: bool = True,
+) -> AsyncIterator[IsolatedEngine]:
+    """Start a worker of its own that can read nothing but `models_root`, give its client, and end it in any case.
 
     `time_limit` (seconds, from the start on): the worker is killed then, which calls in progress see as
-    `EngineDown`. `memory_limit`: bytes of address space. Raises `EngineDown` when it does not start.
+    `EngineDown`. `memory_limit`: bytes of address space. Without `require_sandbox` a machine that lacks Landlock
+    or seccomp runs the worker all the same, and `confinement.lacks` says so. Raises `EngineDown` when it does
+    not start or cannot be confined.
     """
     path = socket_dir / f"e{secrets.token_hex(4)}.sock"
     command = ["--socket", str(path), "--models-root", str(models_root)]
     command += ["--context", str(context), "--slots", str(slots)]
     command += ["--threads", str(threads)] if threads else []
+    command += ["--confined", "fully" if require_sandbox else "as-far-as-possible"]
     worker = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -53,13 +67,13 @@ async def isolated_engine(
         *command,
         env=worker_environment(),
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
     )
     clock = asyncio.create_task(_end_after(worker, time_limit)) if time_limit is not None else None
     try:
         if memory_limit is not None:
             resource.prlimit(worker.pid, resource.RLIMIT_AS, (memory_limit, memory_limit))
-        client = EngineClient(path)
+        client = IsolatedEngine(path, await _confinement_of(worker))
         await wait_until_up(client, worker)
         yield client
     finally:
@@ -78,6 +92,19 @@ async def wait_until_up(client: EngineClient, worker: asyncio.subprocess.Process
             return
         await asyncio.sleep(0.02)
     raise EngineDown("the inference engine does not start")
+
+
+async def _confinement_of(worker: asyncio.subprocess.Process) -> Applied:
+    """What the worker says, before it serves; raises `EngineDown` when it is not confined as it has to be."""
+    line = b""
+    if worker.stdout is not None:
+        with contextlib.suppress(TimeoutError, ValueError):
+            async with asyncio.timeout(STARTING):
+                line = await worker.stdout.readline()
+    try:
+        return read_report(line)
+    except ConfinementError as error:
+        raise EngineDown(f"the inference engine does not start: {error}") from None
 
 
 async def end(worker: asyncio.subprocess.Process) -> None:

@@ -1,23 +1,23 @@
-"""The binding to llama.cpp's low-level API: model, context, sampler. Nothing else imports the library.
+"""The binding to llama.cpp's low-level API: the library, a model, a context. `sampler` and `encoder` are the rest
+of it; nothing else calls the library.
 
 The library is loaded on first use, so that the process can set its environment before (libgomp reads
 GOMP_SPINCOUNT when it is loaded). ctypes gives the interpreter lock away during each call.
 """
 
+import contextlib
 import ctypes
 import functools
 import importlib
 import re
-import secrets
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from secai_site.kernel.errors import InvalidRequest
-from secai_site.kernel.inference.errors import ModelLoadError
-from secai_site.kernel.inference.protocol import Sampling
+from secai_site.kernel.inference.errors import ModelLoadError, ModelUnloaded, WrongPurpose
 
-PENALTY_WINDOW: Final = 64  # llama.cpp's own default for repeat penalties
 BATCH: Final = 512
 LOG_LEVEL_ERROR: Final = 4  # GGML_LOG_LEVEL_ERROR
 DECODE_OK: Final = 0
@@ -49,24 +49,30 @@ def _log_callback(bound: Any) -> Any:
 
 
 class Model:
-    """The weights and the vocabulary. `progress` gets 0 to 1 and stops the loading by returning False.
+    """The weights and the vocabulary, from one file or from all its splits in their order.
 
-    Raises `ModelLoadError` when llama.cpp refuses the file or it cannot write text.
+    `progress` gets 0 to 1 and stops the loading by returning False. Raises `ModelLoadError` when llama.cpp
+    refuses the files or there are no words in them. Any thread may ask for tokens until `close`, and gets
+    `ModelUnloaded` afterwards; the rest belongs to one thread.
     """
 
-    def __init__(self, path: str, progress: Callable[[float], bool]) -> None:
+    def __init__(self, paths: Sequence[str], progress: Callable[[float], bool]) -> None:
         self._lib = lib = library()
+        self._open = threading.RLock()
         params = lib.llama_model_default_params()
         callback = lib.llama_progress_callback(lambda value, _data: progress(value))
         params.progress_callback = callback
-        self.handle = lib.llama_model_load_from_file(path.encode(), params)
+        # Given as a list, other files are never looked for beside them: llama.cpp checks their number and order.
+        names = (ctypes.c_char_p * len(paths))(*map(str.encode, paths))
+        self.handle = lib.llama_model_load_from_splits(names, len(paths), params)
         if not self.handle:
             raise ModelLoadError("the engine cannot read this model, or there is not enough memory for it")
         self.vocab = lib.llama_model_get_vocab(self.handle)
         self.vocab_size: int = lib.llama_vocab_n_tokens(self.vocab)
-        if self.vocab_size == 0 or not lib.llama_model_has_decoder(self.handle):
+        if self.vocab_size == 0:
             self.close()
-            raise ModelLoadError("this model does not write text")
+            raise ModelLoadError("this model has no vocabulary, so it can neither read nor write text")
+        self.weight_bytes: int = lib.llama_model_size(self.handle)
         self.trained_context: int = lib.llama_model_n_ctx_train(self.handle)
         self.parameters: int = lib.llama_model_n_params(self.handle)
         self.description = self._describe()
@@ -76,6 +82,7 @@ class Model:
             lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle)
         )
         self.bos: int = lib.llama_vocab_bos(self.vocab)
+        self._eos: int = lib.llama_vocab_eos(self.vocab)
         self.adds_bos = bool(lib.llama_vocab_get_add_bos(self.vocab)) and self.bos >= 0
         self._pieces: dict[int, bytes] = {}
         self._ends: dict[int, bool] = {}
@@ -87,16 +94,29 @@ class Model:
 
     def close(self) -> None:
         """Free the weights; contexts made from them must be closed before."""
-        if self.handle:
-            self._lib.llama_model_free(self.handle)
-            self.handle = None
+        with self._open:
+            if self.handle:
+                self._lib.llama_model_free(self.handle)
+                self.handle = None
 
-    def tokenize(self, text: str, *, special: bool) -> list[int]:
-        """Token ids of `text`; control tokens in it are recognised only when `special`."""
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """Keep another thread from freeing the vocabulary meanwhile."""
+        with self._open:
+            if not self.handle:
+                raise ModelUnloaded("the model was unloaded meanwhile")
+            yield
+
+    def tokenize(self, text: str, *, special: bool, framed: bool = False) -> list[int]:
+        """Token ids of `text`; control tokens in it are recognised only when `special`.
+
+        `framed`: between the tokens that begin and end a text, as the model wants them.
+        """
         data = text.encode()
         room = len(data) + 16
         buffer = (ctypes.c_int32 * room)()
-        count = self._lib.llama_tokenize(self.vocab, data, len(data), buffer, room, False, special)
+        with self._held():
+            count = self._lib.llama_tokenize(self.vocab, data, len(data), buffer, room, framed, special)
         if count < 0:
             raise InvalidRequest("this text cannot be tokenized")
         return buffer[:count]
@@ -114,10 +134,11 @@ class Model:
 
     def _render(self, token: int, *, special: bool) -> bytes:
         buffer = ctypes.create_string_buffer(256)
-        size = self._lib.llama_token_to_piece(self.vocab, token, buffer, len(buffer), 0, special)
-        if size < 0:
-            buffer = ctypes.create_string_buffer(-size)
+        with self._held():
             size = self._lib.llama_token_to_piece(self.vocab, token, buffer, len(buffer), 0, special)
+            if size < 0:
+                buffer = ctypes.create_string_buffer(-size)
+                size = self._lib.llama_token_to_piece(self.vocab, token, buffer, len(buffer), 0, special)
         return buffer.raw[: max(size, 0)]
 
     def is_end(self, token: int) -> bool:
@@ -130,7 +151,7 @@ class Model:
     @functools.cached_property
     def end_text(self) -> str:
         """How the end-of-text token is spelled."""
-        return self.special_text(self._lib.llama_vocab_eos(self.vocab))
+        return self.special_text(self._eos)
 
     @functools.cached_property
     def bos_text(self) -> str:
@@ -140,27 +161,35 @@ class Model:
     @functools.cached_property
     def markers(self) -> dict[int, str]:
         """The tokens that structure a conversation, by id, with their spelling."""
+        with self._held():
+            spelled = {
+                token: self.special_text(token) for token in range(self.vocab_size) if self._marks(token)
+            }
+        return {token: text for token, text in spelled.items() if text}
+
+    def _marks(self, token: int) -> bool:
         lib = self._lib
-        found: dict[int, str] = {}
-        for token in range(self.vocab_size):
-            attributes = lib.llama_vocab_get_attr(self.vocab, token)
-            looks = attributes & lib.LLAMA_TOKEN_ATTR_USER_DEFINED and _MARKER.fullmatch(
-                self._render(token, special=True)
-            )
-            if (attributes & lib.LLAMA_TOKEN_ATTR_CONTROL or looks) and (text := self.special_text(token)):
-                found[token] = text
-        return found
+        attributes = lib.llama_vocab_get_attr(self.vocab, token)
+        if attributes & lib.LLAMA_TOKEN_ATTR_CONTROL:
+            return True
+        own = attributes & lib.LLAMA_TOKEN_ATTR_USER_DEFINED
+        return bool(own and _MARKER.fullmatch(self._render(token, special=True)))
 
 
 class Context:
     """The key-value cache of `cells` tokens, shared by `slots` sequences, and the one batch object.
 
-    Belongs to one thread, except `abort`, which any thread may call to end a running `decode`.
+    Belongs to one thread, except `abort`, which any thread may call to end a running `decode`. Raises
+    `WrongPurpose` for a model that cannot write text, `ModelLoadError` when there is no room.
     """
 
     def __init__(self, model: Model, *, cells: int, slots: int, threads: int) -> None:
         self._lib = lib = library()
         self._model = model
+        if lib.llama_model_has_encoder(model.handle):
+            raise WrongPurpose(
+                "this model has an encoder of its own (as T5 has); the engine cannot write with it"
+            )
         params = lib.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_seq_max = cells, BATCH, slots
         if not lib.llama_supports_gpu_offload():
@@ -182,6 +211,9 @@ class Context:
         if not self.handle:
             raise ModelLoadError("there is not enough memory for a context of this model")
         self._memory = lib.llama_get_memory(self.handle)
+        if not self._memory or lib.llama_pooling_type(self.handle) != lib.LLAMA_POOLING_TYPE_NONE:
+            lib.llama_free(self.handle)
+            raise WrongPurpose("this model reads texts into vectors; it cannot write text")
         self._batch = lib.llama_batch_init(BATCH, 0, 1)
         self._tokens, self._positions, self._outputs = (
             self._batch.token,
@@ -260,92 +292,3 @@ class Context:
     def logits(self, index: int) -> Any:
         """The C array of `vocab_size` floats for the token at a batch index."""
         return self._lib.llama_get_logits_ith(self.handle, index)
-
-
-class Sampler:
-    """Draws the tokens of one sequence. Raises `InvalidRequest` for a schema that makes no grammar."""
-
-    def __init__(self, model: Model, sampling: Sampling) -> None:
-        self._lib = lib = library()
-        self._model = model
-        self._penalty = sampling.repeat_penalty
-        self._grammar: Any = None
-        if sampling.json_schema is not None:
-            self._grammar = _grammar(model, sampling.json_schema)
-        self._chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
-        for link in _links(lib, sampling):
-            lib.llama_sampler_chain_add(self._chain, link)
-
-    def close(self) -> None:
-        """Free the C objects."""
-        if self._chain:
-            self._lib.llama_sampler_free(self._chain)
-        if self._grammar:
-            self._lib.llama_sampler_free(self._grammar)
-        self._chain = self._grammar = None
-
-    def sample(self, context: Context, index: int, recent: Sequence[int]) -> int:
-        """The next token after the one at batch `index`; `recent` tokens are penalised."""
-        if self._penalty != 1.0:
-            self._penalise(context.logits(index), recent)
-        token: int = self._lib.llama_sampler_sample(self._chain, context.handle, index)
-        if self._grammar:
-            token = self._within_grammar(context, index, token)
-        return token
-
-    def _penalise(self, logits: Any, recent: Sequence[int]) -> None:
-        """llama.cpp's repeat penalty on at most 64 logits, where its own sampler looks up the whole
-        vocabulary; ends of answers are spared, as each turn of a chat repeats them."""
-        penalty, is_end = self._penalty, self._model.is_end
-        for token in set(recent):
-            if not is_end(token):
-                value = logits[token]
-                logits[token] = value / penalty if value > 0 else value * penalty
-
-    def _within_grammar(self, context: Context, index: int, token: int) -> int:
-        """`token` if the grammar allows it, else one drawn among those it allows (the rarer, slow way)."""
-        lib = self._lib
-        array = self._candidates([token], [0.0])
-        lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
-        if array.data[0].logit == float("-inf"):
-            size = self._model.vocab_size
-            array = self._candidates(range(size), context.logits(index)[:size])
-            lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
-            lib.llama_sampler_apply(self._chain, ctypes.byref(array))
-            token = array.data[array.selected].id
-        lib.llama_sampler_accept(self._grammar, token)
-        return token
-
-    def _candidates(self, tokens: Sequence[int], logits: Sequence[float]) -> Any:
-        lib = self._lib
-        data = (lib.llama_token_data * len(tokens))(
-            *((token, logit, 0.0) for token, logit in zip(tokens, logits, strict=True))
-        )
-        return lib.llama_token_data_array(data, len(tokens), -1, False)
-
-
-def _links(lib: Any, sampling: Sampling) -> list[Any]:
-    """The samplers in llama.cpp's default order; greedy when the temperature is 0."""
-    if sampling.temperature == 0:
-        return [lib.llama_sampler_init_greedy()]
-    seed = secrets.randbits(31) if sampling.seed is None else sampling.seed
-    links = [lib.llama_sampler_init_top_k(sampling.top_k)] if sampling.top_k else []
-    return [
-        *links,
-        lib.llama_sampler_init_top_p(sampling.top_p, 1),
-        lib.llama_sampler_init_min_p(sampling.min_p, 1),
-        lib.llama_sampler_init_temp(sampling.temperature),
-        lib.llama_sampler_init_dist(seed),
-    ]
-
-
-def _grammar(model: Model, schema: str) -> Any:
-    convert: Any = importlib.import_module("llama_cpp.llama_grammar").json_schema_to_gbnf
-    try:
-        text: str = convert(schema)
-    except Exception as error:  # the converter raises whatever the schema makes it stumble over
-        raise InvalidRequest(f"json_schema cannot be followed: {type(error).__name__}") from None
-    made = library().llama_sampler_init_grammar(model.vocab, text.encode(), b"root")
-    if not made:
-        raise InvalidRequest("json_schema cannot be turned into a grammar")
-    return made

@@ -8,7 +8,7 @@ delivered, it ends with a `Failed` event, so that the text is kept. `EngineDown`
 import math
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
@@ -21,6 +21,9 @@ MAX_STOPS: Final = 16
 MAX_STOP_LENGTH: Final = 256
 MAX_SCHEMA_LENGTH: Final = 65_536
 MAX_MESSAGES: Final = 4_096
+MAX_PARTS: Final = 256  # a worker holds two descriptors of each, and 1,024 are usual
+MAX_TEXTS: Final = 64
+MAX_TEXT_LENGTH: Final = 65_536
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -43,8 +46,8 @@ def _require_range(name: str, value: float, low: float, high: float) -> None:
 class ModelFile:
     """A model as the registry knows it: `path` is absolute or below the worker's models root.
 
-    `parts` are the files of a model that comes in several, relative to `path`, which is a folder then, and
-    `sha256` the digest of the set (`kernel.files.set_digest`); a model in one file has none.
+    `parts` are the files of a model that comes in several, in their order, relative to `path`, which is a
+    folder then, and `sha256` the digest of the set (`kernel.files.set_digest`); a model in one file has none.
     """
 
     name: str
@@ -58,6 +61,15 @@ class ModelFile:
         _require(_NAME.fullmatch(self.name) is not None, "a model name is 1 to 128 of A-Z a-z 0-9 . _ -")
         _require(_SHA256.fullmatch(self.sha256) is not None, "sha256 is 64 lower-case hex digits")
         _require(bool(self.path) and "\0" not in self.path, "the model path is empty or contains NUL")
+        _require(len(self.parts) <= MAX_PARTS, f"a model has at most {MAX_PARTS} parts")
+        _require(len(set(self.parts)) == len(self.parts), "a part of a model is named twice")
+        plain = all(map(_is_plain_relative, self.parts))
+        _require(plain, "a part of a model is a relative path without “..” or control characters")
+
+
+def _is_plain_relative(path: str) -> bool:
+    """No line breaks either: `set_digest` writes one line for each path."""
+    return path.isprintable() and not {"", ".", ".."} & set(path.split("/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +132,31 @@ class GenerationRequest:
         _require((self.messages is None) != (self.prompt is None), "give either messages or a prompt")
         if self.messages is not None:
             _require(0 < len(self.messages) <= MAX_MESSAGES, f"give 1 to {MAX_MESSAGES} messages")
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """Texts to be read into vectors by an embedding model; none of them may be empty."""
+
+    model: ModelFile
+    texts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "texts", tuple(self.texts))
+        _require(0 < len(self.texts) <= MAX_TEXTS, f"give 1 to {MAX_TEXTS} texts")
+        fitting = all(text.strip() and len(text) <= MAX_TEXT_LENGTH for text in self.texts)
+        _require(fitting, f"a text has 1 to {MAX_TEXT_LENGTH} characters that are not all blank")
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """One vector of length 1 for each text, in their order; their scalar product is the cosine similarity.
+
+    `tokens` counts what was read, in all. The values are floats of 32 bits.
+    """
+
+    vectors: tuple[tuple[float, ...], ...]
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +231,11 @@ Event = State | Delta | Done | Failed
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """What is in memory: `parameters` is a count, `description` such as "llama 135M Q4_1"."""
+    """What is in memory: `parameters` is a count, `description` such as "llama 135M Q4_1".
+
+    `memory_bytes` is what this load needs to run: its weights, be they mapped from the file or copied, the
+    key-value cache for `context_length` tokens, and the buffers of the computation (see `memory.needed`).
+    """
 
     name: str
     sha256: str
@@ -204,6 +245,7 @@ class LoadedModel:
     description: str
     has_chat_template: bool
     load_ms: float
+    memory_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +270,7 @@ class EngineStatus:
 
 
 class Engine(Protocol):
-    """A text generator that keeps on when its caller goes away."""
+    """A text generator that keeps on when its caller goes away, and a reader of texts into vectors."""
 
     async def load(self, model: ModelFile) -> LoadedModel:
         """Bring `model` into memory after the running generations; raises Model… errors."""
@@ -236,6 +278,14 @@ class Engine(Protocol):
 
     async def unload(self, name: str | None = None) -> None:
         """Free the memory now; generations of that model end as "cancelled". Another name: no effect."""
+        ...
+
+    async def embed(self, model: ModelFile, texts: Sequence[str]) -> Embeddings:
+        """Read 1 to 64 texts into vectors; the model that generates stays in memory.
+
+        Raises `WrongPurpose` for a model that makes no vectors, `ContextTooLong` when one of the texts has
+        more tokens than the model reads at once, `InvalidRequest`, and Model… errors.
+        """
         ...
 
     def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:

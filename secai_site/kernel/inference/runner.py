@@ -5,11 +5,12 @@ import concurrent.futures
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from secai_site.kernel.inference import llama
 from secai_site.kernel.inference.errors import GenerationFailed
+from secai_site.kernel.inference.loading import Loaded, Parked
 from secai_site.kernel.inference.protocol import (
     Delta,
     Done,
@@ -20,6 +21,7 @@ from secai_site.kernel.inference.protocol import (
     Timings,
     Usage,
 )
+from secai_site.kernel.inference.sampler import PENALTY_WINDOW, Sampler
 from secai_site.kernel.inference.scheduler import (
     Pace,
     Placement,
@@ -46,7 +48,7 @@ class Job:
     """One generation as the runner sees it; times are of `time.monotonic`."""
 
     sequence: Sequence
-    sampler: llama.Sampler
+    sampler: Sampler
     text: TextStream
     arrived: float
     next_seq: int = 0
@@ -70,25 +72,6 @@ class Job:
             total_ms=(now - self.arrived) * 1000,
             tokens_per_second=max(rate, 0.0),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Parked:
-    """The cache of a conversation that had to leave its slot."""
-
-    tokens: list[int]
-    state: llama.State
-
-
-@dataclass(slots=True)
-class Loaded:
-    """A model, its context, and everything whose meaning ends with them."""
-
-    model: llama.Model
-    context: llama.Context
-    cells: int
-    slots: list[Slot]
-    parked: list[Parked] = field(default_factory=list)
 
 
 class Runner(threading.Thread):
@@ -296,7 +279,7 @@ class Runner(threading.Thread):
         if not output:
             self._emit(sequence.id, State("reading", progress=sequence.fed / sequence.prompt_length))
             return
-        token = job.sampler.sample(loaded.context, last, sequence.tokens[-llama.PENALTY_WINDOW :])
+        token = job.sampler.sample(loaded.context, last, sequence.tokens[-PENALTY_WINDOW:])
         now = time.monotonic()
         if not job.first_token:
             job.first_token = now
@@ -349,19 +332,10 @@ class Runner(threading.Thread):
 
     # -- the model, called through `call` ----------------------------------------------------------------
 
-    def load(
-        self, path: str, *, context: int, slots: int, threads: int, progress: Callable[[float], bool]
-    ) -> Loaded:
-        """Replace the model in memory; raises `ModelLoadError`, and nothing is loaded then."""
+    def load(self, bring_in: Callable[[], Loaded]) -> Loaded:
+        """Replace the model in memory; when `bring_in` raises, nothing is loaded then."""
         self.unload()
-        model = llama.Model(path, progress)
-        cells = min(context, model.trained_context) if model.trained_context > 0 else context
-        try:
-            cache = llama.Context(model, cells=cells, slots=slots, threads=threads)
-        except BaseException:
-            model.close()
-            raise
-        self.loaded = Loaded(model, cache, cells, [Slot(n) for n in range(slots)])
+        self.loaded = bring_in()
         self._pace = Pace()
         return self.loaded
 
@@ -371,8 +345,7 @@ class Runner(threading.Thread):
             self._cancel(generation_id)
         loaded, self.loaded = self.loaded, None
         if loaded is not None:
-            loaded.context.close()
-            loaded.model.close()
+            loaded.close()
         self.tokens_per_second = 0.0
 
 

@@ -60,19 +60,30 @@ def now(form: str) -> str:
     return datetime.datetime.now().astimezone().strftime(form)
 
 
-@functools.lru_cache(maxsize=16)
-def compiled(source: str) -> Any:
-    """The template, compiled in a sandbox with the globals that chat templates expect."""
-    environment = ImmutableSandboxedEnvironment(
+def from_json(text: str | bytes) -> Any:
+    """`from_json` of the templates: what a tool call's arguments say."""
+    return json.loads(text)
+
+
+def environment(kind: type[ImmutableSandboxedEnvironment] = ImmutableSandboxedEnvironment) -> Any:
+    """A sandbox with the filters and globals that chat templates expect."""
+    made = kind(
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=False,  # the output is a prompt, not a page
         extensions=[LoopControlExtension, GenerationTag],
     )
-    environment.filters["tojson"] = to_json
-    environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = now
-    return environment.from_string(source)
+    made.filters["tojson"] = to_json
+    made.filters["from_json"] = from_json
+    made.globals["raise_exception"] = refuse
+    made.globals["strftime_now"] = now
+    return made
+
+
+@functools.lru_cache(maxsize=16)
+def compiled(source: str) -> Any:
+    """The template, compiled in the sandbox."""
+    return environment().from_string(source)
 
 
 def render(source: str, variables: dict[str, Any]) -> str:

@@ -4,16 +4,20 @@ A frame is UTF-8, at most `MAX_FRAME` bytes with its newline. A duplicate key, N
 field, a wrong type, a lone surrogate or deep nesting raises `WireError`.
 """
 
+import array
+import base64
 import dataclasses
 import functools
 import json
+import math
+import sys
 import types
 import typing
 from collections.abc import Hashable, Mapping
 from typing import Any, Final, TypeVar
 
 from secai_site.kernel.errors import InvalidRequest
-from secai_site.kernel.inference.protocol import Delta, Done, Event, Failed, State
+from secai_site.kernel.inference.protocol import Delta, Done, Embeddings, Event, Failed, State
 
 MAX_FRAME: Final = 4 * 1024 * 1024
 
@@ -167,3 +171,44 @@ def parse_event(frame: Mapping[str, Any]) -> Event:
     if cls is None:
         raise WireError("unknown event")
     return unpack(cls, members)
+
+
+def pack_embeddings(embeddings: Embeddings) -> dict[str, Any]:
+    """The JSON members of vectors: each in base64 of its 32-bit floats, little endian, which is exact and short."""
+    return {"tokens": embeddings.tokens, "vectors": [_pack_vector(each) for each in embeddings.vectors]}
+
+
+def unpack_embeddings(members: Any, *, count: int) -> Embeddings:
+    """The `count` vectors of these members, all of one length and finite; raises `WireError`."""
+    plain = unpack(_PackedEmbeddings, members)
+    vectors = tuple(map(_unpack_vector, plain.vectors))
+    lengths = set(map(len, vectors))
+    if len(vectors) != count or len(lengths) != 1 or 0 in lengths or plain.tokens < count:
+        raise WireError("these are not the vectors that were asked for")
+    return Embeddings(vectors, plain.tokens)
+
+
+@dataclasses.dataclass(frozen=True)
+class _PackedEmbeddings:
+    tokens: int
+    vectors: tuple[str, ...]
+
+
+def _pack_vector(vector: tuple[float, ...]) -> str:
+    floats = array.array("f", vector)
+    if sys.byteorder == "big":
+        floats.byteswap()
+    return base64.b64encode(floats.tobytes()).decode("ascii")
+
+
+def _unpack_vector(text: str) -> tuple[float, ...]:
+    floats = array.array("f")
+    try:
+        floats.frombytes(base64.b64decode(text, validate=True))
+    except ValueError:
+        raise WireError("a vector is base64 of 32-bit floats") from None
+    if sys.byteorder == "big":
+        floats.byteswap()
+    if not all(map(math.isfinite, floats)):
+        raise WireError("a vector has finite numbers only")
+    return tuple(floats)

@@ -21,13 +21,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from secai_site.kernel.errors import ServiceError
-from secai_site.kernel.inference.protocol import Event, Failed, GenerationRequest, ModelFile
+from secai_site.kernel.inference.confinement import confine
+from secai_site.kernel.inference.protocol import (
+    EmbeddingRequest,
+    Event,
+    Failed,
+    GenerationRequest,
+    ModelFile,
+)
 from secai_site.kernel.inference.wire import (
     MAX_FRAME,
     WireError,
     dump_frame,
     event_frame,
     pack,
+    pack_embeddings,
     parse_frame,
     unpack,
 )
@@ -40,7 +48,10 @@ SLOTS: Final = 4  # more than 4 sequences at once bring no more tokens per secon
 SPIN_COUNT: Final = "1000"
 SWITCH_INTERVAL: Final = 0.0005  # seconds; the engine thread must not wait 5 ms for the interpreter lock
 REQUEST_SECONDS: Final = 30.0
+BACKLOG: Final = 128
 EXIT_CODE_BROKEN: Final = 70
+EXIT_CODE_UNCONFINED: Final = 78
+CONFINED: Final = ("fully", "as-far-as-possible")
 
 
 class Server:
@@ -52,6 +63,7 @@ class Server:
         self._operations: Mapping[str, Callable[[dict[str, Any]], Awaitable[Any]]] = {
             "load": self._load,
             "unload": self._unload,
+            "embed": self._embed,
             "cancel": self._cancel,
             "status": self._status,
         }
@@ -103,6 +115,10 @@ class Server:
         await self._dispatcher.unload(None if request["name"] is None else _text(request, "name"))
         return None
 
+    async def _embed(self, request: dict[str, Any]) -> Any:
+        _expect(request, {"request"})
+        return pack_embeddings(await self._dispatcher.embed(unpack(EmbeddingRequest, request["request"])))
+
     async def _cancel(self, request: dict[str, Any]) -> Any:
         _expect(request, {"id"})
         return await self._dispatcher.cancel(_text(request, "id"))
@@ -146,7 +162,8 @@ def _peer_uid(writer: asyncio.StreamWriter) -> int:
 
 
 def bind(path: Path) -> socket.socket:
-    """Listen on `path` with mode 0600; takes the place of a dead worker's socket, never of a living one's."""
+    """A socket at `path` with mode 0600, not listening yet. It takes the place of one whose worker is dead, never of
+    one that answers."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise SystemExit(f"{path} exists and is no socket")
@@ -159,7 +176,6 @@ def bind(path: Path) -> socket.socket:
         listener.bind(str(path))
     finally:
         os.umask(before)
-    listener.listen(128)
     return listener
 
 
@@ -188,6 +204,7 @@ def prepare_process(threads: int) -> None:
     """What must be so before llama.cpp is loaded, and before the first request."""
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["GGML_NO_BACKTRACE"] = "1"  # on an assertion llama.cpp would start a debugger on this process
     sys.setswitchinterval(SWITCH_INTERVAL)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     threading.excepthook = _die_loudly
@@ -199,8 +216,8 @@ def _die_loudly(failure: threading.ExceptHookArgs) -> None:
     os._exit(EXIT_CODE_BROKEN)
 
 
-async def run(options: argparse.Namespace) -> None:
-    """Serve until SIGTERM or SIGINT."""
+async def run(options: argparse.Namespace, listener: socket.socket) -> None:
+    """Serve on `listener` until SIGTERM or SIGINT."""
     from secai_site.kernel.inference.dispatcher import Dispatcher  # after prepare_process
 
     stop = asyncio.Event()
@@ -212,13 +229,14 @@ async def run(options: argparse.Namespace) -> None:
     )
     await dispatcher.start()
     server = await asyncio.start_unix_server(
-        Server(dispatcher).serve, sock=bind(options.socket), limit=MAX_FRAME
+        Server(dispatcher).serve, sock=listener, limit=MAX_FRAME, backlog=BACKLOG
     )
     try:
         await stop.wait()
     finally:
         server.close()
-        options.socket.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a confined worker may not; then its parent does
+            options.socket.unlink()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):
                 await dispatcher.close()
@@ -232,6 +250,7 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=_positive, default=physical_cores())
     parser.add_argument("--context", type=_positive, default=CONTEXT)
     parser.add_argument("--slots", type=_positive, default=SLOTS)
+    parser.add_argument("--confined", choices=CONFINED, help="see confinement.py; default: as it was started")
     return parser.parse_args(arguments)
 
 
@@ -246,7 +265,10 @@ def main() -> None:
     """Run the worker; ends without Python's own clean-up, as native threads may still compute."""
     options = parse_options()
     prepare_process(options.threads)
-    asyncio.run(run(options))
+    listener = bind(options.socket)
+    if options.confined and not confine(options.models_root, required=options.confined == "fully"):
+        raise SystemExit(EXIT_CODE_UNCONFINED)
+    asyncio.run(run(options, listener))
     sys.stderr.flush()
     os._exit(0)
 

@@ -5,6 +5,7 @@ process is seen to be gone) and the job is claimed again; its handler must there
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,23 +25,24 @@ UNFINISHED = (JobState.QUEUED.value, JobState.RUNNING.value)
 
 @dataclass(frozen=True, slots=True)
 class JobKind:
-    """What runs for one kind of job, and how often by itself (seconds, None: only when asked for)."""
+    """What runs for one kind of job, how often by itself (seconds, None: only when asked for), how many at once."""
 
     name: str
     handler: Callable[..., dict[str, Any] | None]
     every: Callable[[], int] | None = None
+    at_once: int | None = None
 
 
 KINDS: dict[str, JobKind] = {}
 
 
 def job(
-    name: str, *, every: Callable[[], int] | None = None
+    name: str, *, every: Callable[[], int] | None = None, at_once: int | None = None
 ) -> Callable[[Callable[..., dict[str, Any] | None]], Callable[..., dict[str, Any] | None]]:
     """Register the handler of a kind of job: `handler(context, **arguments)` returns a small result."""
 
     def register(handler: Callable[..., dict[str, Any] | None]) -> Callable[..., dict[str, Any] | None]:
-        KINDS[name] = JobKind(name, handler, every)
+        KINDS[name] = JobKind(name, handler, every, at_once)
         return handler
 
     return register
@@ -61,11 +63,15 @@ def enqueue(kind: str, *, subject: str = "", owner_id: int | None = None, **argu
 
 
 def claim(worker: str) -> Job | None:
-    """Take the oldest job that is ready, or whose worker lost its lease; None when there is none."""
+    """Take the oldest job that is ready, or whose worker lost its lease; None when there is none.
+
+    Kinds of which as many run as may run at once are passed over.
+    """
     now = timezone.now()
     ready = Q(state=JobState.QUEUED.value, run_after__lte=now)
     orphaned = Q(state=JobState.RUNNING.value, lease_until__lt=now)
-    for found in Job.objects.filter(ready | orphaned).order_by("run_after")[:5]:
+    free = Q(state=JobState.RUNNING.value) | ~Q(kind__in=_full(now))
+    for found in Job.objects.filter(ready | orphaned).filter(free).order_by("run_after")[:5]:
         taken = Job.objects.filter(
             pk=found.pk, state=found.state, leased_by=found.leased_by, lease_until=found.lease_until
         ).update(
@@ -76,6 +82,17 @@ def claim(worker: str) -> Job | None:
             found.refresh_from_db()
             return found
     return None
+
+
+def _full(now: datetime) -> list[str]:
+    """Kinds that run as often as they may; two workers that claim in the same moment may exceed it by one."""
+    limited = [kind for kind in KINDS.values() if kind.at_once is not None]
+    running = Counter(
+        Job.objects.filter(
+            kind__in=[kind.name for kind in limited], state=JobState.RUNNING.value, lease_until__gte=now
+        ).values_list("kind", flat=True)
+    )
+    return [kind.name for kind in limited if running[kind.name] >= (kind.at_once or 0)]
 
 
 def extend(worker: str, jobs: list[UUID]) -> set[UUID]:

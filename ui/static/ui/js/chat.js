@@ -2,7 +2,7 @@
 
 import { get, patch } from "./api.js";
 import { announce, Announcer } from "./announce.js";
-import { copyText } from "./code.js";
+import { copyText } from "./clipboard.js";
 import { Composer } from "./composer.js";
 import { conversationMenu } from "./conversation-actions.js";
 import { showConnection } from "./connection.js";

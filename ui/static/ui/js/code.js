@@ -1,9 +1,9 @@
 // Code blocks: language, copy, wrap; colours once the block is complete.
 
+import { copyText } from "./clipboard.js";
 import { icon, el } from "./dom.js";
 import { safeSpans } from "./markdown.js";
 import { _ } from "./text.js";
-import { toast } from "./toast.js";
 
 const COLOUR_LIMIT = 60_000; // characters; longer code stays plain
 let highlighter = null;
@@ -36,29 +36,6 @@ async function colour(pre, language) {
   const { default: hljs } = await highlighter;
   if (!hljs.getLanguage(language)) return;
   code.replaceChildren(safeSpans(hljs.highlight(text, { language, ignoreIllegals: true }).value));
-}
-
-/** Copy text and say so. */
-export async function copyText(text, button = null) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    copyBySelection(text);
-  }
-  if (!button) return toast(_("Copied."));
-  const before = [...button.childNodes];
-  button.replaceChildren(icon("check"), button.getAttribute("aria-label") ? "" : _("Copied"));
-  setTimeout(() => button.replaceChildren(...before), 1500);
-}
-
-// the clipboard interface is missing on plain-http addresses other than localhost
-function copyBySelection(text) {
-  const area = el("textarea", { class: "visually-hidden", readonly: true });
-  area.value = text;
-  (document.querySelector("dialog[open]") ?? document.body).append(area);
-  area.select();
-  document.execCommand("copy");
-  area.remove();
 }
 
 document.addEventListener("click", (event) => {

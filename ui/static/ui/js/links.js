@@ -1,6 +1,6 @@
 // Links in model text lead nowhere until a person has seen the full host and said yes.
 
-import { copyText } from "./code.js";
+import { copyText } from "./clipboard.js";
 import { openDialog } from "./dialog.js";
 import { el, icon } from "./dom.js";
 import { _ } from "./text.js";

@@ -1,105 +1,181 @@
 // One model as a card: what it is, whether it fits, what the checks say, what can be done.
 
 import { el, icon, may } from "./dom.js";
-import { bytes, number, onDay, parameters, percent } from "./format.js";
-import { stageList } from "./stages.js";
-import { _ } from "./text.js";
+import { downloadButtons, downloadProgress } from "./downloads.js";
+import { explanation } from "./evidence.js";
+import { digest, factList, fold, visible } from "./facts.js";
+import { fitFold } from "./fit.js";
+import { bytes, duration, number, onDay, parameters, percent } from "./format.js";
+import { canChat, groupOf, isDownload, isLoadable, isQueued, keyOf, stateOf, useOf } from "./model-states.js";
+import { remedy } from "./remedies.js";
+import { showShare, stageList, stageShare, stageTitle, tally } from "./stages.js";
+import { _, ngettext } from "./text.js";
 
-const STATUS = {
-  promoted: ["shield-check", "ok", _("Checked")],
-  waiting: ["hourglass", "", _("Waiting for its check")],
-  scanning: ["loader-circle", "", _("Being checked")],
-  refused: ["shield-x", "bad", _("Refused")],
-  held: ["shield-alert", "warn", _("Passed, waits for you")],
-  failed: ["shield-x", "bad", _("Out of use")],
-};
-const FIT = {
-  fits: ["circle-check", "ok", (n, f) => _("Fits: needs {n}, {f} free", { n, f })],
-  tight: ["triangle-alert", "warn", (n, f) => _("Tight: needs {n}, {f} free", { n, f })],
-  no: ["circle-x", "bad", (n, f) => _("Too big: needs {n}, {f} free", { n, f })],
-};
-
-/** The key under which a card is kept between updates. */
-export const keyOf = (model) => (model.id ? `q:${model.id}` : `m:${model.name}`);
-
-/** Build the card; `busy` is what it is doing now (a sentence) or null. */
-export function modelCard(model, actions, busy = null) {
-  const [name, tone, word] = STATUS[model.status] ?? ["circle-question-mark", "warn", model.status];
-  return el("article", { class: `card model ${model.id ? "wide" : ""}`, data: { key: keyOf(model), status: model.status }, "aria-label": model.name },
+/** Build the card. `doing` is what it is doing now (a sentence) or null, `place` how many are checked before it. */
+export function modelCard(model, actions, { doing = null, place = null } = {}) {
+  const [name, tone, word] = stateOf(model);
+  const card = el("article", { class: `card model ${groupOf(model) === "ready" ? "" : "wide"}`, id: anchorOf(model), tabindex: "-1", data: { key: keyOf(model), status: model.status }, "aria-label": model.name },
     el("header", { class: "row wrap" },
-      el("h2", { class: "grow" }, model.name),
+      el("h3", { class: "grow" }, visible(model.name)),
       model.loaded ? el("span", { class: "badge ok" }, icon("zap"), _("In memory")) : null,
       el("span", { class: `badge ${tone}` }, icon(name, name === "loader-circle" ? "spin" : ""), word)),
+    glance(model),
+    fitOf(model),
+    el("div", { data: { live: "" } }),
+    notice(model),
     facts(model),
-    fit(model),
-    progress(model),
-    reason(model),
     checks(model),
-    el("footer", { class: "row wrap" }, busy ? el("span", { class: "small quiet row" }, icon("loader-circle", "spin"), busy) : buttons(model, actions)));
+    identity(model),
+    el("footer", { class: "row wrap" }, doing ? el("span", { class: "small quiet row" }, icon("loader-circle", "spin"), doing) : buttons(model, actions)));
+  updateLive(card, model, place);
+  return card;
+}
+
+/** The address of a card on the page. */
+export const anchorOf = (model) => `model-${model.id ?? model.download?.id ?? model.name}`;
+
+// a card is rebuilt when this changes; what moves all the time is written into it by `updateLive`
+export function steady(model) {
+  const { progress, download, fit, ...rest } = model;
+  const { received_bytes: _r, rate_bytes_per_s: _s, seconds_left: _l, ...still } = download ?? {};
+  const { free_bytes: free = 0, ...weighed } = fit ?? {};
+  return JSON.stringify([rest, progress?.stage ?? null, still, weighed, Math.round(free / 2 ** 28)]);
+}
+
+/** Write how far a check or a download is into a card that stands on the page. */
+export function updateLive(card, model, place) {
+  const live = card.querySelector("[data-live]");
+  const content = isDownload(model) ? downloadProgress(model.download) : isQueued(model) ? scanProgress(model, place) : null;
+  live.replaceChildren(...(content ? [content].flat() : []));
+  live.hidden = !content;
+  showShare(card, stageShare(model.stages ?? [], model.progress ?? {}));
+}
+
+function glance(model) {
+  const use = useOf(model);
+  const parts = [parameters(model.parameters), model.quantization, model.size_bytes ? bytes(model.size_bytes) : null].filter(Boolean);
+  if (!use && !parts.length) return null;
+  return el("p", { class: "glance small num" },
+    use ? el("span", { class: "use" }, icon(use[0]), use[1]) : null,
+    parts.length ? el("span", { class: "quiet" }, parts.map(visible).join(" · ")) : null);
+}
+
+const fitOf = ({ fit, loaded, status }) => (fit && !loaded && status !== "failed" && status !== "refused" ? fitFold(fit) : null);
+
+// --- while it waits and is checked ---------------------------------------------------------------------
+
+const begun = new Map(); // card and stage → when this page first saw it there
+
+function scanProgress(model, place) {
+  if (model.status === "waiting") return el("p", { class: "small quiet row" }, icon("hourglass"), queueWords(place));
+  const { progress = null, stages = [] } = model;
+  const at = stages.findIndex(({ name }) => name === progress?.stage);
+  const share = stageShare(stages, progress ?? {});
+  const text = [
+    at < 0 ? _("Starting its checks") : _("Check {n} of {m}: {stage}", { n: at + 1, m: stages.length, stage: stageTitle(progress.stage) }),
+    share === null ? null : percent(share), elapsed(model, at),
+  ].filter(Boolean).join(" · ");
+  return el("div", { class: "stack tight" }, el("span", { class: "small num" }, text), el("progress", { max: "1", value: progress?.fraction ?? null, "aria-label": _("Checking {name}", { name: model.name }) }));
+}
+
+function queueWords(place) {
+  if (place === null || place === undefined) return _("In the queue");
+  return place === 0 ? _("Next in the queue") : ngettext("In the queue: {n} file is checked before it", "In the queue: {n} files are checked before it", place);
+}
+
+// the checks that ended say how long they took; the one at work counts from when this page saw it
+function elapsed(model, at) {
+  const key = `${keyOf(model)} ${at}`;
+  if (!begun.has(key)) begun.set(key, Date.now());
+  const done = (model.stages ?? []).reduce((sum, stage) => sum + (stage.duration_ms ?? 0), 0);
+  return duration(Math.floor((done + Date.now() - begun.get(key)) / 1000));
+}
+
+// --- what was found ------------------------------------------------------------------------------------
+
+const HELD = _("Every check passed. This box is set to let a person decide: read the checks, then promote or remove it.");
+
+function notice(model) {
+  const { status, reason, download, stages = [] } = model;
+  const held = status === "held";
+  const failed = ["refused", "failed", "download_failed"].includes(status);
+  if (!held && !failed && !(status === "paused" && reason)) return null;
+  const text = held ? HELD : (reason ?? download?.reason);
+  const todo = remedy(model);
+  return el("div", { class: `notice ${failed ? "bad" : "warn"}` }, icon(failed ? "circle-alert" : "shield-alert"),
+    el("div", { class: "grow stack tight" },
+      text ? el("strong", {}, visible(text)) : null,
+      failed ? explanation(stages) : null,
+      todo ? el("p", {}, el("span", { class: "todo-word" }, _("What to do: ")), todo) : null,
+      status === "refused" ? el("p", { class: "quiet" }, _("It stays in quarantine and cannot run.")) : null));
 }
 
 function facts(model) {
-  const list = [
-    [_("Size"), bytes(model.size_bytes)],
-    [_("Parameters"), parameters(model.parameters)],
-    [_("Quantization"), model.quantization],
+  const proof = provenance(model);
+  const grade = model.stages?.find(({ name }) => name === "behavior")?.evidence?.conduct?.grade;
+  return factList([
     [_("Context"), model.context_length ? _("{n} tokens", { n: number(model.context_length) }) : null],
-    [_("Architecture"), model.architecture],
-    [_("Licence"), model.license],
-    [_("Format"), model.format],
-    [_("Source"), model.source],
+    [_("Architecture"), shown(model.architecture)],
+    [_("Licence"), shown(model.license)],
+    [_("Format"), shown(model.format)],
+    [_("Signature"), proof],
+    [_("Conduct"), Number.isFinite(grade) ? _("{n} of 100", { n: grade }) : null],
     [_("Promoted"), model.promoted_at ? onDay(model.promoted_at) : null],
-  ].filter(([, value]) => value);
-  return el("dl", { class: "facts" }, list.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", { class: "num" }, String(value)))));
+    [_("Source"), cameFrom(model.source)],
+  ], "facts num");
 }
 
-function fit({ fit: found, loaded }) {
-  if (!found || loaded) return null;
-  const [name, tone, words] = FIT[found.verdict] ?? FIT.no;
-  return el("p", { class: `fit small num ${tone}` }, icon(name), words(bytes(found.needed_bytes), bytes(found.free_bytes)));
+function cameFrom(source) {
+  if (source === "local") return _("Uploaded here");
+  return source?.startsWith("bundled:") ? _("Ships with SecAI") : shown(source);
 }
 
-function progress({ progress: at }) {
-  if (!at) return null;
-  const text = `${stageWord(at.stage)} ${at.fraction === null ? "" : percent(at.fraction)}`;
-  return el("div", { class: "stack tight" }, el("span", { class: "small quiet num" }, text), el("progress", { max: "1", value: at.fraction ?? null, "aria-label": text }));
+const shown = (value) => (value ? el("bdi", {}, visible(value)) : null);
+
+function provenance({ stages = [] }) {
+  const found = stages.find(({ name }) => name === "provenance")?.evidence;
+  if (!found || !("signed" in found)) return null;
+  if (found.signer?.name) return visible(found.signer.name);
+  return found.pinned ? _("SecAI's release") : _("Unsigned");
 }
 
-const stageWord = (stage) => (stage ? _("Checking: {stage}", { stage: String(stage).replaceAll("_", " ") }) : _("Checking"));
-
-const EXPLAINED = {
-  refused: _("It stays in quarantine and cannot run. The checks below say why. If you think that is wrong, check it again after an update of the box, or import a file from another source."),
-  held: _("Every check passed. This box is set to let a person decide: read the checks, then promote or remove it."),
-  failed: _("Remove it and import it again from a source you trust."),
-};
-
-function reason({ status, reason: text }) {
-  if (!text && !EXPLAINED[status]) return null;
-  const tone = status === "held" ? "warn" : "bad";
-  return el("div", { class: `notice ${tone}` }, icon(status === "held" ? "shield-alert" : "circle-alert"),
-    el("div", {}, text ? el("strong", {}, text) : null, EXPLAINED[status] ? el("p", {}, EXPLAINED[status]) : null));
-}
-
-function checks({ stages = [], status, progress: at, sha256 }) {
+function checks({ stages = [], status, progress }) {
   if (!stages.length) return null;
   const live = status === "scanning" || status === "waiting";
-  const passed = stages.filter(({ verdict }) => verdict === "pass").length;
-  const open = live || status === "refused" || status === "held";
-  return el("details", { class: "checks", data: { keep: "checks" }, open },
-    el("summary", { class: "small" }, _("Checks: {n} of {m} passed", { n: passed, m: stages.filter(({ verdict }) => verdict !== "not_applicable").length })),
-    stageList(stages, { running: live ? at?.stage : null, ended: !live }),
-    sha256 ? el("p", { class: "tiny quiet hash" }, "SHA-256 ", el("code", {}, sha256)) : null);
+  const { passed, of } = tally(stages);
+  return el("details", { class: "checks", data: { keep: "checks" }, open: status === "scanning" },
+    el("summary", { class: "small" }, _("Checks: {n} of {m} passed", { n: passed, m: of })),
+    stageList(stages, { running: live ? progress?.stage : null, ended: !live }));
 }
+
+// what the same model must have everywhere
+function identity(model) {
+  if (isDownload(model)) return null;
+  const scan = model.stages?.find(({ name }) => name === "static_scan")?.evidence ?? {};
+  const root = model.gguf_guard_manifest ?? scan.merkle_root;
+  const list = factList([
+    [_("SHA-256 of the file"), model.sha256 ? digest(model.sha256) : null],
+    [_("Fingerprint of its structure"), whole(model.gguf_guard_fingerprint ?? scan.fingerprint)],
+    [_("SHA-256 of its chat template"), whole(scan.template_sha256 ?? scan.template?.sha256)],
+    [_("Root of its tensor digests"), whole(root)],
+  ]);
+  return list ? fold("identity", el("span", { class: "row" }, icon("fingerprint"), _("Digests and fingerprint")), list) : null;
+}
+
+const whole = (value) => (typeof value === "string" && value ? digest(value) : null);
+
+// --- what can be done ----------------------------------------------------------------------------------
 
 function buttons(model, actions) {
   const button = (label, name, run, tone = "") => el("button", { type: "button", class: `button small ${tone}`, on: { click: () => run(model) } }, icon(name), label);
+  if (isDownload(model)) return downloadButtons(model, actions, button);
   const list = [];
-  if (model.status === "promoted" && !model.loaded && may("chat")) list.push(button(_("Load"), "zap", actions.load));
-  if (model.loaded) list.push(el("a", { class: "button small primary", href: "/" }, icon("message-square-text"), _("Chat")));
+  if (model.status === "promoted" && !model.loaded && isLoadable(model) && may("chat")) list.push(button(_("Load"), "zap", actions.load));
+  if (model.loaded && canChat(model)) list.push(el("a", { class: "button small primary", href: "/" }, icon("message-square-text"), _("Chat")));
   if (!may("models")) return list;
   if (model.loaded) list.push(button(_("Unload"), "square", actions.unload));
   if (model.status === "held") list.push(button(_("Promote"), "shield-check", actions.promote, "primary"));
   if (["refused", "held"].includes(model.status)) list.push(button(_("Check again"), "rotate-ccw", actions.rescan));
-  list.push(el("span", { class: "grow" }), button(_("Remove"), "trash-2", actions.remove));
+  if (model.status !== "scanning") list.push(el("span", { class: "grow" }), button(_("Remove"), "trash-2", actions.remove));
   return list;
 }

@@ -1,7 +1,7 @@
 // The settings page: one's sessions and API keys.
 
 import { get, post, remove } from "./api.js";
-import { copyText } from "./code.js";
+import { copyText } from "./clipboard.js";
 import { confirmLoss, openDialog } from "./dialog.js";
 import { el, failure, icon } from "./dom.js";
 import { onDay, timeElement } from "./format.js";

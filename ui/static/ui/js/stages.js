@@ -1,7 +1,9 @@
-// The checks of a model, each as a plain sentence with the evidence folded away.
+// The checks of a model as a timeline, each as a plain sentence with the evidence folded away.
 
 import { el, icon } from "./dom.js";
-import { duration } from "./format.js";
+import { evidence } from "./evidence.js";
+import { visible } from "./facts.js";
+import { duration, percent } from "./format.js";
 import { _ } from "./text.js";
 
 const STAGES = {
@@ -16,12 +18,31 @@ const STAGES = {
 const VERDICTS = {
   pass: ["circle-check", "ok", _("Passed")],
   refuse: ["circle-x", "bad", _("Refused")],
-  inconclusive: ["triangle-alert", "warn", _("Could not be decided")],
+  inconclusive: ["triangle-alert", "bad", _("Could not be decided, so refused")],
   not_applicable: ["circle-minus", "", _("Not needed")],
   pending: ["circle-dashed", "", _("Waiting")],
 };
-
+const WORKING = ["loader-circle", "", _("Working")];
 const NOT_REACHED = ["circle-minus", "", _("Not reached")];
+
+/** A stage's name for people. */
+export const stageTitle = (name) => STAGES[name]?.[0] ?? String(name ?? "").replaceAll("_", " ");
+
+/** The stage that let the file go no further; null when none did. */
+export const refusedBy = (stages) => stages.find(({ verdict }) => verdict === "refuse" || verdict === "inconclusive") ?? null;
+
+/** How many stages passed, of those that apply. */
+export function tally(stages) {
+  const applying = stages.filter(({ verdict }) => verdict !== "not_applicable");
+  return { passed: applying.filter(({ verdict }) => verdict === "pass").length, of: applying.length };
+}
+
+/** How far the stage at work is (0…1), from the share of the whole scan that the box tells; null when it does not. */
+export function stageShare(stages, { stage, fraction } = {}) {
+  const at = stages.findIndex(({ name }) => name === stage);
+  if (at < 0 || !Number.isFinite(fraction)) return null;
+  return Math.min(1, Math.max(0, fraction * stages.length - at));
+}
 
 /** The list of stages; `running` names the one at work now, `ended` says that nothing more will run. */
 export function stageList(stages, { running = null, ended = false } = {}) {
@@ -29,27 +50,20 @@ export function stageList(stages, { running = null, ended = false } = {}) {
 }
 
 function stageRow(stage, running, ended) {
-  const [title, question] = STAGES[stage.name] ?? [stage.name, ""];
-  const [name, tone, word] = running ? ["loader-circle", "", _("Working")] : ended && stage.verdict === "pending" ? NOT_REACHED : (VERDICTS[stage.verdict] ?? VERDICTS.pending);
+  const [title, question] = STAGES[stage.name] ?? [stageTitle(stage.name), ""];
+  const [name, tone, word] = running ? WORKING : ended && stage.verdict === "pending" ? NOT_REACHED : (VERDICTS[stage.verdict] ?? VERDICTS.pending);
   const time = stage.duration_ms >= 50 ? el("span", { class: "tiny quiet num" }, duration(stage.duration_ms / 1000)) : null;
-  return el("li", {},
+  const stopped = stage.verdict === "refuse" || stage.verdict === "inconclusive";
+  return el("li", { class: running ? "running" : stage.verdict, "aria-current": running ? "step" : null },
     icon(name, name === "loader-circle" ? "spin" : tone),
     el("div", { class: "grow" },
-      el("div", { class: "row" }, el("strong", {}, title), el("span", { class: `small ${tone}` }, word), el("span", { class: "grow" }), time),
-      el("p", { class: "small quiet" }, stage.reason || question),
-      evidence(stage)));
+      el("div", { class: "row" }, el("strong", {}, title), el("span", { class: `small ${tone || "quiet"}` }, word), running ? el("span", { class: "small quiet num", data: { stageShare: "" } }) : null, el("span", { class: "grow" }), time),
+      el("p", { class: "small quiet" }, stage.reason ? visible(stage.reason) : question),
+      evidence(stage, { open: stopped })));
 }
 
-function evidence(stage) {
-  const entries = Object.entries(stage.evidence ?? {});
-  if (!entries.length) return null;
-  const rows = entries.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, shown(value))));
-  const version = stage.version ? el("p", { class: "tiny quiet" }, _("Checked by {version}", { version: stage.version })) : null;
-  return el("details", { class: "evidence", data: { keep: stage.name } }, el("summary", { class: "tiny" }, _("Evidence")), el("dl", {}, rows), version);
-}
-
-function shown(value) {
-  if (value === null || typeof value !== "object") return String(value);
-  if (Array.isArray(value) && value.every((item) => typeof item !== "object")) return value.join(", ") || "–";
-  return el("pre", {}, JSON.stringify(value, null, 1));
+/** Write how far the stage at work is into a list that stands on the page. */
+export function showShare(root, share) {
+  const place = root.querySelector("[data-stage-share]");
+  if (place) place.textContent = share === null ? "" : percent(share);
 }
