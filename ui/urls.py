@@ -24,6 +24,7 @@ api: list[URLPattern | URLResolver] = [
     path("api/models", catalog.ModelList.as_view()),
     path("api/models/import", catalog.Import.as_view()),
     path("api/models/verify-manifest", catalog.VerifyManifest.as_view()),
+    path("api/models/jobs/<uuid:job_id>", catalog.JobDetail.as_view()),
     path("api/models/fit", catalog.Fit.as_view()),
     path("api/models/download", downloads.Download.as_view()),
     path("api/models/downloads", downloads.DownloadList.as_view()),

@@ -18,7 +18,7 @@ from tests.support.hostile_models import entry, safetensors, small_gguf, small_s
 pytestmark = pytest.mark.browser
 
 BUNDLED = "SmolLM2-135M-Instruct-Q4_1"
-SCAN_MS = 300_000  # the trial alone takes 20 s on a machine with nothing else to do
+SCAN_MS = 240_000  # the trial alone takes 20 s on a machine with nothing else to do
 # What a browser does when files are dropped on the page; a script may not make files of paths, so they are made here.
 DROP = """files => {
   const carried = new DataTransfer();

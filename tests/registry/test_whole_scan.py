@@ -3,7 +3,7 @@
 Each set of cases goes in full through its own stage in that stage's test file. Through all stages goes one of each
 kind: of every generator the first case of each group of codes, which is a code without its last word
 (`gguf.tensor` of `gguf.tensor.offset`), and of what rules and picture pipelines find, of each code; of the good
-templates one of each family. Only the behaviour stage is scripted: files of a few hundred bytes do not run.
+files every second one and of the good templates one of each family. Only the behaviour stage is scripted: files of a few hundred bytes do not run.
 """
 
 import os
@@ -95,10 +95,10 @@ def first_of_each(cases: Iterable[AnyCase], kind: Callable[[AnyCase], str]) -> l
 
 
 def arrives(files: Files) -> bool:
-    """Whether a folder can carry these names and is taken in as a set; the others never get as far as a scan."""
+    """Whether this is taken in as a set, by its names and number; what is not never gets as far as a scan."""
     names = [part for path in files for part in path.split("/")]
-    plain = all(name not in ("", ".", "..") and "\0" not in name and len(name) < 256 for name in names)
-    return plain and 1 < len(files) <= intake.MAX_FILES
+    plain = all(name not in ("", ".", "..") and len(name.encode()) < 256 for name in names)
+    return plain and "".join(names).isprintable() and 1 < len(files) <= intake.MAX_FILES
 
 
 def is_taken_apart(archive: zips.ZipCase) -> bool:
@@ -131,8 +131,8 @@ ARCHIVES = first_of_each(
 
 
 BENIGN = [
-    # the toy templates in some of them are for the format alone
-    *(of_case(case) for case in GOOD_FILES if b"chat_template" not in case.data),
+    # every second one; the toy templates in some of them are for the format alone
+    *(of_case(case) for case in GOOD_FILES[::2] if b"chat_template" not in case.data),
     *map(of_template, first_of_each(GOOD_TEMPLATES, lambda case: case.family or "")),
     *(Upload(f"pipeline: {name}", files) for name, files in GOOD_PIPELINES.items()),
 ]
@@ -182,7 +182,7 @@ def test_the_generators_cover_all_classes_in_number() -> None:
     assert len([*MALFORMED, *SETS, *PLANTED, *TEMPLATES, *PIPELINES, *ZIPS]) >= 800
     assert len([*GOOD_FILES, *GOOD_TEMPLATES, *GOOD_PIPELINES]) >= 90
     assert len(HOSTILE) >= 80
-    assert len(BENIGN) >= 60
+    assert len(BENIGN) >= 40
     assert {upload.stage for upload in HOSTILE} == {"format_gate", "static_scan", "diffusion"}
 
 

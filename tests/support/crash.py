@@ -134,7 +134,11 @@ class Home:
     process: "subprocess.Popen[str]" = field(init=False)
 
     def __enter__(self) -> "Home":
-        own = {"SECAI_ENGINE": "echo", "SECAI_DEMO_MODEL": "0", "DJANGO_SETTINGS_MODULE": "secai_site.settings"}
+        own = {
+            "SECAI_ENGINE": "echo",
+            "SECAI_DEMO_MODEL": "0",
+            "DJANGO_SETTINGS_MODULE": "secai_site.settings",
+        }
         self.process = subprocess.Popen(
             [sys.executable, "-c", START], cwd=ROOT, env=environment(self.folder, 0) | own, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -226,7 +230,7 @@ def work() -> None:
     behaves = ScriptedStage("behavior", passed("It does nothing that nobody asked for."))
     stages = tuple(behaves if kind is Behavior else kind for kind in scanning.STAGES)
     scanning.STAGES = stages
-    worker = Worker(threads=2)
+    worker = Worker(threads=1)  # which model a bomb meets must not be a matter of luck
     threading.Thread(target=_stop_when_idle, args=(worker,), daemon=True).start()
     worker.run()
 

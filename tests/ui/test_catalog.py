@@ -178,3 +178,14 @@ def test_the_emergency_switch_validates_before_it_says_that_it_is_not_built(
     olga: ListenerClient, body: dict[str, Any], status: int
 ) -> None:
     assert olga.send("POST", "/api/emergency/panic", body).status_code == status
+
+
+def test_verifying_as_a_job_tells_how_far_it_is(olga: ListenerClient, cast: Cast) -> None:
+    promoted("tiny")
+    started = olga.send("POST", "/api/models/verify-manifest?async=true", {})
+    assert started.status_code == 202
+    path = f"/api/models/jobs/{started.json()['job']}"
+    assert olga.get(path).json()["state"] == "queued"
+    Job.objects.filter(kind="registry.verify").update(state="succeeded", result={"ok": True})
+    assert olga.get(path).json()["result"] == {"ok": True}
+    assert browser(cast.member).get(path).status_code == 404

@@ -160,9 +160,17 @@ class ModelDetail(ModelsView):
 
 class VerifyManifest(ModelsView):
     def post(self, request: Request) -> Response:
-        """Hash all models again and say which are still what they were."""
+        """Hash all models again and say which are still what they were; with `?async=true` as a job."""
         self.body()
+        if request.query_params.get("async") == "true":
+            return Response({"job": self.registry.start_verify(by=self.by)}, status=202)
         return Response(self.registry.verify(by=self.by))
+
+
+class JobDetail(ModelsView):
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """How far a job of `?async=true` is, and its result."""
+        return Response(self.registry.job(str(job_id), by=self.by))
 
 
 class QuarantineDetail(ModelsView):

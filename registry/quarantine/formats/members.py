@@ -12,6 +12,8 @@ from registry.quarantine.formats.tensors import shown, unprintable
 MAX_MEMBERS: Final = 500
 MAX_PATH: Final = 1_024
 MAX_NAME: Final = 255
+# Each folder on the way is compared, so that depth costs time; pipelines have two levels.
+MAX_DEPTH: Final = 16
 FORBIDDEN: Final = '\\:*?"<>|'
 
 
@@ -86,7 +88,10 @@ def _check_plain(member: Member) -> None:
         raise _bad_name(member, f"has the character {bad}")
     if not path or len(path) > MAX_PATH or path.startswith("/"):
         raise _bad_name(member, f"is not a relative path of 1 to {MAX_PATH:,} characters")
-    for part in path.split("/"):
+    parts = path.split("/")
+    if len(parts) > MAX_DEPTH:
+        raise _bad_name(member, f"lies in more than {MAX_DEPTH - 1} folders")
+    for part in parts:
         _check_part(member, part)
 
 

@@ -27,6 +27,8 @@ MAX_TENSORS: Final = 65_536
 MAX_DIMS: Final = 16
 MAX_NAME: Final = 1_024
 MAX_METADATA: Final = 1 << 20
+# An entry of four dimensions has 14 of the marks that are counted, one of ten 20.
+MAX_VALUES: Final = 20 * MAX_TENSORS
 BODY: Final = 8
 HEADER: Final = StrictJson(
     what="The header",
@@ -35,6 +37,7 @@ HEADER: Final = StrictJson(
     duplicate="safetensors.key.duplicate",
     crowded="safetensors.tensor.count",
     most=MAX_TENSORS,
+    values=MAX_VALUES,
 )
 
 BITS: Final[dict[str, int]] = {
@@ -144,7 +147,7 @@ def _encodable(text: str) -> bool:
 
 
 def _tensor(name: str, entry: object, data_offset: int) -> Tensor:
-    bad = unprintable(name)
+    bad = unprintable(name[:MAX_NAME])
     if not name or len(name) > MAX_NAME or bad:
         why = f"has the character {bad}" if bad else f"has {len(name):,} characters"
         raise FormatError(f"The tensor name “{shown(name)}” {why}", BODY, "safetensors.tensor.name")

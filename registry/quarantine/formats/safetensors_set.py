@@ -33,6 +33,7 @@ JSON: Final = StrictJson(
     duplicate="safetensors.index.duplicate",
     crowded="safetensors.index.json",
     most=8,
+    values=4 * MAX_TENSORS,
     floats=True,
 )
 

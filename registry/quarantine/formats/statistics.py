@@ -68,7 +68,8 @@ class Sample:
     def spread(self) -> float:
         """The standard deviation; 0 where it is not finite."""
         count = max(1, self.values - self.nan - self.infinite)
-        variance = self.squares / count - (self.total / count) ** 2
+        mean = self.total / count
+        variance = self.squares / count - mean * mean  # not ** 2, which raises where this gives infinity
         return math.sqrt(variance) if 0 < variance < math.inf else 0.0
 
 

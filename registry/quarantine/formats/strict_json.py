@@ -16,7 +16,8 @@ class StrictJson:
     """How one kind of JSON text is read and how its faults are called.
 
     `what` begins the sentences ("The header"), `at` is the text's byte in its file, `most` the number of objects
-    that may lie in it (two more are allowed for the outermost and its metadata); `floats` admits fractions.
+    that may lie in it (two more are allowed for the outermost and its metadata), `values` the number of commas, colons
+    and opening brackets, which bounds time and memory before anything is parsed; `floats` admits fractions.
     Codes: `prefix` with `.text`, `.json`, `.depth`, `.trailing` or `.number`, and `duplicate` and `crowded` as given.
     """
 
@@ -26,10 +27,13 @@ class StrictJson:
     duplicate: str
     crowded: str
     most: int
+    values: int
     floats: bool = False
 
     def read(self, raw: bytes) -> dict[str, Any]:
         """The object; raises `FormatError` for anything else. The caller bounds the length of `raw`."""
+        if sum(map(raw.count, (b",", b":", b"[", b"{"))) > self.values:
+            raise FormatError(f"{self.what} has far too many values", self.at, self.crowded)
         text = self._text(raw)
         decoder = json.JSONDecoder(
             object_pairs_hook=self._pairs(),

@@ -68,6 +68,9 @@ def unprintable(text: str) -> str | None:
 
 
 def shown(text: str, longest: int = 60) -> str:
-    """A name from the file as it may stand in a sentence: one line, plain, cut."""
-    plain = "".join(char if unprintable(char) is None else f"<U+{ord(char):04X}>" for char in text)
+    """A name from the file as it may stand in a sentence: one line, plain, cut. What is cut off is never looked at:
+    a header of 16 MiB can be one name.
+    """
+    head = text[: longest + 1]
+    plain = "".join(char if unprintable(char) is None else f"<U+{ord(char):04X}>" for char in head)
     return plain if len(plain) <= longest else plain[:longest] + "…"

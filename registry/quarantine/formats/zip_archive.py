@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Final
 
 from registry.quarantine.formats.errors import FormatError
+from registry.quarantine.formats.members import MAX_DEPTH
 from registry.quarantine.formats.reader import Reader
 from registry.quarantine.formats.tensors import shown, unprintable
 from registry.quarantine.formats.zip_directory import (
@@ -186,7 +187,11 @@ def _path(listed: Listed) -> str:
         why = f"has the character {bad}"
     elif path.startswith(("/", "~")) or "\\" in path or ":" in path or {"", ".", ".."} & set(parts):
         why = "does not lie inside the archive"
+    elif len(parts) > MAX_DEPTH:
+        why = f"lies in more than {MAX_DEPTH - 1} folders"
     elif len(path) > MAX_PATH or any(len(part.encode()) > MAX_NAME for part in parts):
+        why = "is too long"
+    elif len(_folded(path)) > MAX_PATH:  # one character can become eighteen
         why = "is too long"
     elif any(part != part.strip().rstrip(".") for part in parts):
         why = "begins or ends with a space, or ends with a dot"

@@ -2,7 +2,11 @@
 
 A strong trace in one answer is enough. Weak ones (a plain link, a turn of the other side in plain words) are
 noted: small models show them now and then, and a model without a chat template goes on with whatever the web
-holds. What was measured on real models is printed by `benchmarks/behavior.py`.
+holds.
+
+False alarms, measured with `benchmarks/behavior.py` (greedy, and at temperature 0.8 with other seeds): none in 13 whole
+tests of SmolLM2-135M-Instruct and none in 9 of gemma-3-270m, a base model; no strong trace in 830 answers. So with
+95 % confidence fewer than 13 % of such tests, and 0.4 % of such answers; two small models say little about others.
 """
 
 import zlib
