@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test test-unit test-e2e lint bench docs requirements clean
+.PHONY: help setup setup-dev run test test-unit test-e2e fuzz lint bench docs requirements clean
 
 help: ## show what can be done
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -26,6 +26,11 @@ test-unit: setup-dev
 
 test-e2e: setup-dev
 	$(BIN)/python -m pytest -q -m "e2e or browser"
+
+SECONDS := 600
+fuzz: setup-dev ## let atheris search for files that break a validator, SECONDS (600) for each
+	@for target in gguf safetensors index pipeline archive minisign; do \
+	    nice $(BIN)/python -m tests.fuzz $$target $(SECONDS) || exit 1; done
 
 lint: setup-dev ## ruff, mypy strict, import rule, Django's checks, vulnerable packages where the network allows
 	$(BIN)/ruff check .

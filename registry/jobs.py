@@ -22,9 +22,20 @@ from secai_site.kernel.jobs.queue import job
 from secai_site.kernel.jobs.worker import JobContext
 
 BACKGROUND_NICENESS = 15
+GIVEN_UP = (
+    "Its checks broke off several times, so they were given up. Check it again; if that happens again, the file "
+    "itself breaks them and is better left alone."
+)
 
 
-@job("registry.scan", at_once=1)
+def give_up_scan(*, item_id: str) -> None:
+    """Say on the item why nobody looks at it any more; checking it again stays possible."""
+    item = QuarantineItem.objects.filter(pk=item_id, status=ItemStatus.SCANNING.value).first()
+    if item is not None:
+        services.move_item(item, ItemStatus.REFUSED, actor="service:jobs", reason=GIVEN_UP)
+
+
+@job("registry.scan", at_once=1, given_up=give_up_scan)
 def scan_item(context: JobContext, *, item_id: str) -> dict[str, Any]:
     """Scan one quarantined file and, where promotion is automatic, promote it. Safe to repeat."""
     from registry.quarantine.scan import scan

@@ -121,7 +121,9 @@ def _check_list(name: str, value: object) -> None:
 
 def weakenings(old: Policy, new: Policy) -> list[str]:
     """What `new` allows that `old` did not, as sentences; empty when it is as strict or stricter."""
-    found = [f"Downloads from {one} become possible." for one in new.sources if not _covered(one, old.sources)]
+    found = [
+        f"Downloads from {one} become possible." for one in new.sources if not _covered(one, old.sources)
+    ]
     found += [f"The format {one} becomes possible." for one in new.formats if one not in old.formats]
     if new.local_import and not old.local_import:
         found.append("People may upload models again.")

@@ -298,6 +298,21 @@ def fail_model(*, artifact: Artifact, actual: str | None, why: str = "changed") 
     return True
 
 
+def finish_failures() -> int:
+    """Move the bytes of models that a crash left in the store after they had failed; returns how many."""
+    moved = 0
+    with store.locked():
+        for item in QuarantineItem.objects.filter(
+            submitted_by="service:registry", status=ItemStatus.REFUSED.value
+        ):
+            failed = Artifact.objects.filter(name=item.name, status="failed").first()
+            if failed is None or item.file.exists():
+                continue
+            if not Artifact.objects.filter(sha256=failed.sha256, status="promoted").exists():
+                moved += store.take_out(failed.sha256, item.file)
+    return moved
+
+
 FAILED = {
     "changed": "Its bytes changed after it was promoted, so it came back to quarantine.",
     "record": "Its promotion record is not one that this box made, so it came back to quarantine.",

@@ -133,8 +133,9 @@ class PolicyAdmin(ReadOnlyAdmin):
     def _preview(self, request: HttpRequest, form: PolicyForm) -> HttpResponse:
         """The form with what it would change of the policy in force now, which is then what it is based on."""
         policy, number = policies.current_or_default()
-        form.data = form.data.copy()
-        form.data["base"] = str(number)
+        data = request.POST.copy()
+        data["base"] = str(number)
+        form.data = data
         shown = {
             "weakenings": weakenings(policy, form.policy),
             "effects": effects(scanned_models(), policy, form.policy),

@@ -137,7 +137,7 @@ def test_a_dropped_pickle_is_refused_in_words_and_never_runs(
     page: Page, open_box: Box, tmp_path: Path
 ) -> None:
     drop(page, {"holiday.bin": pickle.dumps(WouldRun(f"touch {tmp_path}/it-ran"))})
-    model = card(page, "holiday")
+    model = card(page, "holiday.bin")
     expect(model).to_have_attribute("data-status", "refused", timeout=SCAN_MS)
     notice = model.locator(".notice.bad")
     expect(notice).to_contain_text("pickle")
@@ -145,7 +145,7 @@ def test_a_dropped_pickle_is_refused_in_words_and_never_runs(
     expect(notice).to_contain_text("it-ran")
     expect(notice).to_contain_text("What to do: Look for the same model as .safetensors or .gguf")
     expect(page.locator("[data-toasts]")).to_contain_text("holiday")
-    assert states(open_box)["holiday"] == "refused"
+    assert states(open_box)["holiday.bin"] == "refused"
     assert not (tmp_path / "it-ran").exists()
 
 

@@ -209,15 +209,7 @@ def test_a_changed_model_stays_out_of_use_when_its_finder_is_killed(tmp_path: Pa
     assert "intact" in found["audit"]
 
 
-@pytest.mark.parametrize(
-    "point",
-    [
-        pytest.param("failed, not moved", marks=pytest.mark.xfail(
-            strict=True, reason="fail_model: nobody moves the bytes after the crash, and the sweep deletes them"
-        )),
-        "moved, entry still there",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("point", FAILING_POINTS)
 def test_the_changed_file_is_kept_for_review_when_its_finder_is_killed(tmp_path: Path, point: str) -> None:
     with Home(tmp_path) as own:
         found = failed_and_killed(own, point)
@@ -284,7 +276,6 @@ def test_a_trial_whose_process_is_killed_is_refused_in_words_or_done_again(box: 
         until(lambda: started.pids().get("jobs", jobs) != jobs, 20)
         until(lambda: not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE, 10)
         assert http.get("/v1/models").json() == []
-        started.wait_for_model(key)
-        (model,) = http.get("/v1/models").json()
+        (model,) = until(lambda: http.get("/v1/models").json(), 150)
     assert {stage["verdict"] for stage in model["scan"]} == {"pass", "not_applicable"}
     assert "intact" in started.manage("audit_verify")

@@ -341,3 +341,51 @@ def test_a_later_process_of_the_same_pid_is_another_one() -> None:
     assert queue.release_dead() == 1
     assert queue.process_started(2**22 + 1) is None
     assert Path("/proc/self/stat").exists()
+
+
+# --- kinds of which only so many run at once ---------------------------------------------------------
+
+
+def limited(name: str, at_once: int) -> None:
+    """Register a kind of which `at_once` may run."""
+    queue.KINDS[name] = queue.JobKind(name, lambda _context: None, None, at_once)
+
+
+def test_a_kind_runs_as_often_at_once_as_it_may() -> None:
+    limited("scan", 2)
+    jobs = [queue.enqueue("scan", subject=str(n)) for n in range(3)]
+    assert [found.pk for found in (queue.claim(ME), queue.claim(ME)) if found] == [jobs[0].pk, jobs[1].pk]
+    assert queue.claim(ME) is None
+    run(Job.objects.get(pk=jobs[0].pk))
+    third = queue.claim(ME)
+    assert third is not None
+    assert third.pk == jobs[2].pk
+
+
+def test_a_kind_that_is_full_holds_up_no_other() -> None:
+    limited("scan", 1)
+    kind("work", lambda _context: None)
+    for n in range(10):
+        queue.enqueue("scan", subject=str(n))
+    asked = queue.enqueue("work")
+    queue.claim(ME)
+    found = queue.claim("another")
+    assert found is not None
+    assert found.pk == asked.pk
+
+
+def test_a_limited_job_whose_worker_is_gone_is_taken_over_by_one() -> None:
+    limited("scan", 1)
+    orphan = queue.enqueue("scan", subject="a")
+    queue.claim(ME)
+    Job.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    older = queue.enqueue("scan", subject="b")
+    Job.objects.filter(pk=older.pk).update(run_after=timezone.now() - timedelta(hours=1))
+    taken = queue.claim("other")
+    assert taken is not None
+    assert taken.pk == older.pk
+    assert queue.claim("other") is None
+    run_job("other", taken, JobContext(taken, threading.Event()), stopping=lambda: False)
+    again = queue.claim("other")
+    assert again is not None
+    assert again.pk == orphan.pk

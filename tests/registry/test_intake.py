@@ -47,7 +47,13 @@ def folder(files: Files) -> str:
 
 
 def take(path: str, **changes: Any) -> QuarantineItem:
-    wish = {"path": path, "name": "tiny", "filename": "tiny.zip", "source": "local", "actor": "user:1"} | changes
+    wish = {
+        "path": path,
+        "name": "tiny",
+        "filename": "tiny.zip",
+        "source": "local",
+        "actor": "user:1",
+    } | changes
     return intake.submit(**wish)
 
 
@@ -66,7 +72,11 @@ def test_a_folder_is_taken_in_as_one_model(audited: Any) -> None:
     assert os.listdir(quarantine() / "incoming") == []
     assert os.listdir(item.folder) == ["artifact"]
     assert Job.objects.get().arguments == {"item_id": str(item.pk)}
-    assert audited("registry.file:submitted")[0]["detail"] == {"sha256": item.sha256, "size_bytes": 6, "files": 2}
+    assert audited("registry.file:submitted")[0]["detail"] == {
+        "sha256": item.sha256,
+        "size_bytes": 6,
+        "files": 2,
+    }
 
 
 @pytest.mark.parametrize("path", ["model.gguf", "deep/er/model.gguf"])

@@ -129,7 +129,9 @@ def test_whether_a_source_is_admitted(
     assert (body["reason"] == "") is answer[0]
 
 
-@pytest.mark.parametrize("body", [{}, {"source": ""}, {"source": 7}, {"source": "x" * 2001}, {"source": "a", "b": 1}])
+@pytest.mark.parametrize(
+    "body", [{}, {"source": ""}, {"source": 7}, {"source": "x" * 2001}, {"source": "a", "b": 1}]
+)
 def test_a_strange_question_is_refused(registry: ListenerClient, body: dict[str, Any]) -> None:
     assert registry.send("POST", "/v1/policy/admit", body).json()["code"] == "request.invalid"
 

@@ -65,6 +65,7 @@ def test_a_choice_is_one_of_its_words(name: str, value: object) -> None:
 def test_a_number_is_whole_and_in_its_range(name: str, low: int, high: int) -> None:
     for value in (low, high):
         assert getattr(policy_from(GOOD | {name: value}), name) == value
+    wrong: object
     for wrong in (low - 1, high + 1, -(10**40), 10**40, True, False, 1.0, float("nan"), "1", [], {}):
         with pytest.raises(PolicyInvalid, match=f"{name} is a whole number"):
             policy_from(GOOD | {name: wrong})
@@ -118,7 +119,9 @@ def test_a_source_is_written_in_its_one_form(source: str) -> None:
         policy_from(GOOD | {"sources": [source]})
 
 
-@pytest.mark.parametrize("source", ["https://h.example/", "https://h.example/models", "https://h.example/models/"])
+@pytest.mark.parametrize(
+    "source", ["https://h.example/", "https://h.example/models", "https://h.example/models/"]
+)
 def test_a_source_is_a_host_and_the_first_parts_of_a_path(source: str) -> None:
     assert policy_from(GOOD | {"sources": [source]}).sources == (source,)
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from registry import policies, services, store
 from registry.integrity import verify_all
-from registry.models import Artifact, QuarantineItem, StageResult
+from registry.models import Artifact, PolicyVersion, QuarantineItem, StageResult
 from registry.policy import Policy
 from registry.quarantine.formats.manifest import Manifest
 from registry.record import is_record_of
@@ -41,10 +41,11 @@ def registry(cast: Cast) -> ListenerClient:
 def held_set(files: Files = DEEP, name: str = "tiny") -> QuarantineItem:
     """A set that passed every stage (as if) and waits for promotion."""
     item = take(folder(files), name=name)
-    for stage in held("other", name.encode()).stages.all():
+    other = held("other", name.encode())
+    for stage in other.stages.all():
         stage.pk, stage.item, stage.sha256 = None, item, item.sha256
         stage.save(force_insert=True)
-    QuarantineItem.objects.filter(name="other").delete()
+    services.drop(item=other, actor="user:1")
     QuarantineItem.objects.filter(pk=item.pk).update(status="held")
     StageResult.objects.filter(item=item, name="format_gate").update(
         evidence={"format": "safetensors", "facts": {"tensor_count": 2}}
@@ -72,7 +73,9 @@ def test_a_set_is_promoted_by_its_digest_and_published_as_a_folder(registry: Lis
     body = answer.json()
     root = Path(body["path"])
     assert root == store.store_path(item.sha256)
-    assert {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()} == DEEP
+    assert {
+        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    } == DEEP
     assert {path.stat().st_mode & 0o777 for path in root.rglob("*") if path.is_file()} == {0o400}
     assert {path.stat().st_mode & 0o777 for path in (root, root.parent, root / "a", root / "a/b")} == {0o700}
     assert body["files"] == item.files
@@ -273,7 +276,7 @@ def test_refused_files_stay_as_long_as_the_policy_says(audited: Any) -> None:
 
 def test_nothing_expires_by_a_policy_that_cannot_be_read() -> None:
     item = refused_since(9999)
-    policies.PolicyVersion.objects.create(number=1, document={}, sha256="", author="user:1")
+    PolicyVersion.objects.create(number=1, document={}, sha256="", author="user:1")
     with pytest.raises(policies.PolicyBroken):
         sweep()
     assert item.folder.exists()

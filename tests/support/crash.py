@@ -30,7 +30,7 @@ from registry import intake, services, store
 from registry.lifecycle import STAGES
 from registry.models import Artifact, QuarantineItem
 from registry.quarantine import scan as scanning
-from registry.quarantine.stages.base import passed
+from registry.quarantine.stages.base import StageVerdict, Subject, passed
 from registry.quarantine.stages.behavior import Behavior
 from registry.record import is_record_of
 from registry.sweep import sweep
@@ -38,7 +38,6 @@ from secai_site.kernel.jobs.models import Job
 from secai_site.kernel.jobs.queue import UNFINISHED, enqueue
 from secai_site.kernel.jobs.worker import Worker
 from tests.support.box import ROOT, environment
-from tests.support.builders import ScriptedStage
 from tests.support.hostile_models import ARCHITECTURE, STRING, U32, Gguf, kv
 
 START = "import django; django.setup(); from tests.support import crash; crash.serve()"
@@ -225,11 +224,16 @@ def _submit(name: str, source: str) -> str:
     ).sha256
 
 
+class Behaves(Behavior):
+    """The behaviour stage without its trial, which takes long and for which small files do not run."""
+
+    def examine(self, subject: Subject) -> StageVerdict:
+        return passed("It does nothing that nobody asked for.")
+
+
 def work() -> None:
-    """Run the job worker until nothing is queued; the behaviour stage passes, as small files do not run."""
-    behaves = ScriptedStage("behavior", passed("It does nothing that nobody asked for."))
-    stages = tuple(behaves if kind is Behavior else kind for kind in scanning.STAGES)
-    scanning.STAGES = stages
+    """Run the job worker until nothing is queued."""
+    scanning.STAGES = tuple(Behaves if kind is Behavior else kind for kind in scanning.STAGES)
     worker = Worker(threads=1)  # which model a bomb meets must not be a matter of luck
     threading.Thread(target=_stop_when_idle, args=(worker,), daemon=True).start()
     worker.run()

@@ -181,6 +181,12 @@ def with_tensors(*tensors: Weights) -> bytes:
     return Gguf(tensors=tensors).build()
 
 
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
 def benign() -> Iterator[Case]:
     """Files that must pass."""
     tokens = kv("tokenizer.ggml.tokens", ARRAY, array(STRING, ["<s>", "a", "ä", b"\xff"]))
@@ -216,15 +222,20 @@ def benign() -> Iterator[Case]:
         "#!/usr/bin/env", "<?php", "<script", "-----BEGIN", "PK\x03\x04", "\x7fELF", "MZ", "@echo off",
     ]))))  # fmt: skip
     yield Case("gguf template with a namespace", with_keys(kv("tokenizer.chat_template", STRING, (
-        "{% set ns = namespace(first=true) %}{% for m in messages %}{{ m.role }}: {{ m.content }} Acme Inc.{% endfor %}"
+        "{% set ns = namespace(system='You are an assistant of Acme Inc.') %}"
+        "{% for m in messages %}{% if m.role == 'system' %}{% set ns.system = m.content %}{% endif %}{% endfor %}"
+        "<|im_start|>system\n{{ ns.system }}<|im_end|>\n"
+        "{% for m in messages %}{% if m.role != 'system' %}"
+        "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     ))))  # fmt: skip
     yield Case("gguf infinity in a vector", with_tensors(
         Weights("rope_freqs.weight", (8,), data=b"\x00\x00\x80\x7f" * 8)
     ))  # fmt: skip
     yield Case("gguf long description", with_keys(kv("general.description", STRING, "ä" * 5_000)))
     yield Case("gguf named templates", with_keys(
-        kv("tokenizer.chat_template", STRING, "{{ messages }}"),
-        kv("tokenizer.chat_template.tool_use", STRING, "{{ tools }}"),
+        kv("tokenizer.chat_template", STRING, CHATML),
+        kv("tokenizer.chat_template.tool_use", STRING, CHATML),
     ))  # fmt: skip
     yield Case("gguf single split", with_keys(kv("split.count", U16, 1), kv("split.no", U16, 0)))
     yield Case(

@@ -14,6 +14,7 @@ from ui.catalog.selectors import LISTED_AS, open_downloads
 SHOWN = (
     "name", "status", "format", "source", "sha256", "size_bytes", "architecture", "quantization", "parameters",
     "context_length", "license", "promoted_at", "purpose", "chat", "gguf_guard_fingerprint", "gguf_guard_manifest",
+    "facts",
 )  # fmt: skip
 FACTS = ("architecture", "quantization", "parameters", "context_length", "license")
 

@@ -54,8 +54,9 @@ def check_paths(members: Sequence[Member]) -> None:
     files: set[str] = set()
     for member in members:
         _check_plain(member)
-        for prefix in _prefixes(member.path):
-            first = spellings.setdefault(_folded(prefix), prefix)
+        # folding neither makes nor removes a “/”
+        for prefix, folded in zip(_prefixes(member.path), _prefixes(_folded(member.path)), strict=True):
+            first = spellings.setdefault(folded, prefix)
             if first != prefix or prefix in files:
                 raise _twins(first, prefix)
         files.add(member.path)

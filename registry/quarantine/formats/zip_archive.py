@@ -192,7 +192,7 @@ def _path(listed: Listed) -> str:
     elif len(path) > MAX_PATH or any(len(part.encode()) > MAX_NAME for part in parts):
         why = "is too long"
     elif len(_folded(path)) > MAX_PATH:  # one character can become eighteen
-        why = "is too long"
+        why = "is too long when it is compared with others"
     elif any(part != part.strip().rstrip(".") for part in parts):
         why = "begins or ends with a space, or ends with a dot"
     else:

@@ -33,6 +33,7 @@ BYTES_PER_SECOND: Final = 20_000_000
 # (measured with a file of 0.25 GiB), most of it never touched.
 MEMORY_PER_BYTE: Final = 3
 MEMORY_BASE: Final = 6 * 2**30
+NICENESS: Final = 10  # people who chat meanwhile come first
 NOT_TEXT: Final = {
     Purpose.PICTURES: "It makes pictures; the behaviour test is for models that write text.",
     Purpose.WEIGHTS: "The text engine of this box does not run files of this kind, so there is no behaviour to test.",
@@ -52,6 +53,7 @@ class EngineFactory(Protocol):
         slots: int,
         time_limit: float,
         memory_limit: int,
+        niceness: int,
     ) -> AbstractAsyncContextManager[Tries]: ...
 
 
@@ -89,7 +91,7 @@ class Behavior:
         limit = LOADING_S + subject.size_bytes / BYTES_PER_SECOND + self._wall_s
         async with self._engine(
             subject.folder, Path(settings.RUN_DIR), context=CONTEXT, slots=SLOTS, time_limit=limit,
-            memory_limit=MEMORY_BASE + MEMORY_PER_BYTE * subject.size_bytes,
+            memory_limit=MEMORY_BASE + MEMORY_PER_BYTE * subject.size_bytes, niceness=NICENESS,
         ) as engine:  # fmt: skip
             if purpose is Purpose.EMBEDDING:
                 return await _try_embedding(engine, model_file(subject))

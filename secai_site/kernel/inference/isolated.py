@@ -46,14 +46,15 @@ async def isolated_engine(
     threads: int | None = None,
     time_limit: float | None = None,
     memory_limit: int | None = None,
+    niceness: int = 0,
     require_sandbox: bool = True,
 ) -> AsyncIterator[IsolatedEngine]:
     """Start a worker of its own that can read nothing but `models_root`, give its client, and end it in any case.
 
     `time_limit` (seconds, from the start on): the worker is killed then, which calls in progress see as
-    `EngineDown`. `memory_limit`: bytes of address space. Without `require_sandbox` a machine that lacks Landlock
-    or seccomp runs the worker all the same, and `confinement.lacks` says so. Raises `EngineDown` when it does
-    not start or cannot be confined.
+    `EngineDown`. `memory_limit`: bytes of address space; `niceness`: as of nice(1). Without `require_sandbox` a
+    machine that lacks Landlock or seccomp runs the worker all the same, and `confinement.lacks` says so. Raises
+    `EngineDown` when it does not start or cannot be confined.
     """
     path = socket_dir / f"e{secrets.token_hex(4)}.sock"
     command = ["--socket", str(path), "--models-root", str(models_root)]
@@ -73,6 +74,8 @@ async def isolated_engine(
     try:
         if memory_limit is not None:
             resource.prlimit(worker.pid, resource.RLIMIT_AS, (memory_limit, memory_limit))
+        if niceness:
+            os.setpriority(os.PRIO_PROCESS, worker.pid, niceness)  # its threads start later and inherit it
         client = IsolatedEngine(path, await _confinement_of(worker))
         await wait_until_up(client, worker)
         yield client

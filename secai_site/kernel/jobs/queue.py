@@ -5,6 +5,7 @@ process is seen to be gone) and the job is claimed again; its handler must there
 """
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,24 +26,34 @@ UNFINISHED = (JobState.QUEUED.value, JobState.RUNNING.value)
 
 @dataclass(frozen=True, slots=True)
 class JobKind:
-    """What runs for one kind of job, how often by itself (seconds, None: only when asked for), how many at once."""
+    """What runs for one kind of job, how often by itself (seconds, None: only when asked for), how many at once.
+
+    `given_up` hears of a job that was interrupted too often, with its arguments.
+    """
 
     name: str
     handler: Callable[..., dict[str, Any] | None]
     every: Callable[[], int] | None = None
     at_once: int | None = None
+    given_up: Callable[..., None] | None = None
 
 
 KINDS: dict[str, JobKind] = {}
+# Threads of the worker claim one after the other, so that no kind runs more often than it may.
+_CLAIMING = threading.Lock()
 
 
 def job(
-    name: str, *, every: Callable[[], int] | None = None, at_once: int | None = None
+    name: str,
+    *,
+    every: Callable[[], int] | None = None,
+    at_once: int | None = None,
+    given_up: Callable[..., None] | None = None,
 ) -> Callable[[Callable[..., dict[str, Any] | None]], Callable[..., dict[str, Any] | None]]:
     """Register the handler of a kind of job: `handler(context, **arguments)` returns a small result."""
 
     def register(handler: Callable[..., dict[str, Any] | None]) -> Callable[..., dict[str, Any] | None]:
-        KINDS[name] = JobKind(name, handler, every, at_once)
+        KINDS[name] = JobKind(name, handler, every, at_once, given_up)
         return handler
 
     return register
@@ -67,11 +78,16 @@ def claim(worker: str) -> Job | None:
 
     Kinds of which as many run as may run at once are passed over.
     """
+    with _CLAIMING:
+        return _claim(worker)
+
+
+def _claim(worker: str) -> Job | None:
     now = timezone.now()
     ready = Q(state=JobState.QUEUED.value, run_after__lte=now)
     orphaned = Q(state=JobState.RUNNING.value, lease_until__lt=now)
-    free = Q(state=JobState.RUNNING.value) | ~Q(kind__in=_full(now))
-    for found in Job.objects.filter(ready | orphaned).filter(free).order_by("run_after")[:5]:
+    free = Job.objects.exclude(kind__in=_full(now))
+    for found in free.filter(ready | orphaned).order_by("run_after")[:5]:
         taken = Job.objects.filter(
             pk=found.pk, state=found.state, leased_by=found.leased_by, lease_until=found.lease_until
         ).update(
@@ -85,7 +101,7 @@ def claim(worker: str) -> Job | None:
 
 
 def _full(now: datetime) -> list[str]:
-    """Kinds that run as often as they may; two workers that claim in the same moment may exceed it by one."""
+    """Kinds that run as often as they may."""
     limited = [kind for kind in KINDS.values() if kind.at_once is not None]
     running = Counter(
         Job.objects.filter(

@@ -119,6 +119,8 @@ def run_job(worker: str, found: Job, context: JobContext, *, stopping: Any = lam
     if kind is None or found.attempts > queue.ATTEMPTS:
         why = "it was interrupted too often" if kind else "this version does not know this kind of work"
         queue.finish(worker, found, JobState.FAILED, error=f"Given up: {why}.", error_code="job.given_up")
+        if kind is not None and kind.given_up is not None:
+            kind.given_up(**found.arguments)
         return
     try:
         result = kind.handler(context, **found.arguments)

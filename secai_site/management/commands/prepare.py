@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from registry import intake
+from registry import intake, services
 from registry.models import Artifact, QuarantineItem
 from registry.policy import BUNDLED
 from secai_site.kernel.auth import tokens
@@ -33,6 +33,7 @@ class Command(BaseCommand):
         tokens.ensure(CALLERS)
         if adopted := intake.adopt():
             self.stdout.write(f"{adopted} files that a crash had cut off go through quarantine now.")
+        services.finish_failures()
         if settings.DEMO_MODEL and submit_demo_model():
             self.stdout.write(f"The bundled model {DEMO_NAME} is on its way through quarantine.")
 

@@ -27,8 +27,8 @@ const MEASURES = {
 };
 const DIGEST = /^[0-9a-f]{64}$/;
 
-/** The name of a field for people; the field's own where we have none. */
-export const nameOf = (key) => NAMES[key] ?? visible(key).replace(/^[a-z]/, (c) => c.toUpperCase()).replaceAll("_", " ");
+/** The name of a field for people; the field's own where we have none, as it is when it comes out of a file. */
+export const nameOf = (key) => NAMES[key] ?? (/^[a-z][a-z0-9_]*$/.test(key) ? key.charAt(0).toUpperCase() + key.slice(1).replaceAll("_", " ") : visible(key));
 
 /** Text in which nothing hides: what cannot be seen is written as its code point. */
 export function visible(text) {

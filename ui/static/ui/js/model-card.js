@@ -139,14 +139,17 @@ function provenance({ stages = [] }) {
   return found.pinned ? _("SecAI's release") : _("Unsigned");
 }
 
-function checks({ stages = [], status, progress }) {
+function checks({ stages = [], status, progress, facts }) {
   if (!stages.length) return null;
   const live = status === "scanning" || status === "waiting";
   const { passed, of } = tally(stages);
   return el("details", { class: "checks", data: { keep: "checks" }, open: status === "scanning" },
     el("summary", { class: "small" }, _("Checks: {n} of {m} passed", { n: passed, m: of })),
-    stageList(stages, { running: live ? progress?.stage : null, ended: !live }));
+    stageList(withFacts(stages, facts), { running: live ? progress?.stage : null, ended: !live }));
 }
+
+// once promoted, what its header says stands at the model and no longer in the evidence of the check
+const withFacts = (stages, found) => stages.map((stage) => (stage.name === "format_gate" && found && !stage.evidence?.facts ? { ...stage, evidence: { ...stage.evidence, facts: found } } : stage));
 
 // what the same model must have everywhere
 function identity(model) {

@@ -142,7 +142,7 @@ class ModelsPage {
 
   /** Scroll to a card and open its checks; by default to the one that the address names. */
   reveal(anchor = location.hash.slice(1)) {
-    const card = anchor && document.getElementById(anchor);
+    const card = document.getElementById(anchor);
     if (!card?.matches(".model")) return;
     for (const checks of card.querySelectorAll("details.checks")) checks.open = true;
     card.scrollIntoView({ block: "start" });

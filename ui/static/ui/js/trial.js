@@ -18,6 +18,7 @@ export function trial(rest) {
   for (const key of ["integrity", "conduct", "sample", "completion_tokens", "tokens_per_second", "seconds"]) delete rest[key];
   return [
     el("div", { class: "two-results" }, integrity ? unasked(integrity) : null, conduct ? graded(conduct) : null),
+    conduct?.prompts?.length ? fold("prompts", _("Conduct: every prompt ({n})", { n: conduct.prompts.length }), table(conduct.prompts)) : null,
     sample ? el("figure", { class: "sample" }, el("figcaption", { class: "tiny quiet" }, _("What it wrote, for example")), el("blockquote", {}, visible(sample))) : null,
     tokens ? el("p", { class: "tiny quiet num" }, effort(tokens, speed, seconds)) : null,
   ];
@@ -42,14 +43,13 @@ function asked({ question, outcome, detail }) {
   return el("li", {}, icon(name, tone), el("span", {}, visible(question ?? ""), " ", el("strong", { class: tone }, word), detail ? el("span", { class: "detail" }, visible(detail)) : null));
 }
 
-function graded({ grade, graded: judged = 0, total = 0, reason, categories = [], prompts = [] }) {
+function graded({ grade, graded: judged = 0, total = 0, reason, categories = [] }) {
   const known = Number.isFinite(grade);
   return el("section", { class: "result" },
     el("h4", {}, _("Conduct"), el("span", { class: "quiet" }, ` · ${_("a grade for you, not a gate")}`)),
     el("p", { class: "result-word num" }, known ? _("{n} of 100", { n: grade }) : _("Not graded")),
     el("p", { class: "small quiet" }, reason ? visible(reason) : _("Judged on {n} of {m} prompts.", { n: number(judged), m: number(total) })),
-    categories.length ? el("ul", { class: "bars" }, categories.map(bar)) : null,
-    prompts.length ? fold("prompts", _("Every prompt ({n})", { n: prompts.length }), table(prompts)) : null);
+    categories.length ? el("ul", { class: "bars" }, categories.map(bar)) : null);
 }
 
 function bar({ name, passed = 0, total = 0 }) {
