@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
@@ -16,7 +17,7 @@ from rest_framework.response import Response
 
 from registry import intake, policies, selectors, services
 from registry.integrity import verify_all
-from registry.jobs import unload, unload_failed
+from registry.jobs import unload
 from registry.policy import admit_source
 from registry.serializers import PromoteRequest, SourceRequest, SubmitRequest
 from secai_site.kernel import ports
@@ -28,6 +29,8 @@ from secai_site.kernel.http.views import ServiceView
 from secai_site.kernel.inference.errors import EngineDown
 from secai_site.kernel.inference.protocol import Engine
 from secai_site.kernel.jobs.queue import enqueue
+
+log = logging.getLogger(__name__)
 
 
 class RegistryView(ServiceView):
@@ -96,13 +99,13 @@ class VerifyManifest(RegistryView):
             name = selectors.find_model(name).name
         if request.query_params.get("async") == "true":
             owner = self.caller.user.pk if self.caller.user else None
-            job = enqueue("registry.verify", owner_id=owner, name=name, background=False)
+            job = enqueue(
+                "registry.verify", subject=name or "all", owner_id=owner, name=name, background=False
+            )
             return Response({"job": str(job.pk)}, status=202)
         if "text/event-stream" in request.headers.get("Accept", ""):
             return StreamingHttpResponse(_events(name), content_type="text/event-stream")
-        report = verify_all(lambda _fraction, _name: None, name=name)
-        unload_failed(report)
-        return Response(report)
+        return Response(verify_all(lambda _fraction, _name: None, name=name, unload=unload))
 
 
 async def _events(name: str | None) -> AsyncIterator[str]:
@@ -114,9 +117,7 @@ async def _events(name: str | None) -> AsyncIterator[str]:
         loop.call_soon_threadsafe(told.put_nowait, (fraction, model))
 
     def work() -> dict[str, Any]:
-        report = verify_all(tell, name=name)
-        unload_failed(report)
-        return report
+        return verify_all(tell, name=name, unload=unload)
 
     working = asyncio.ensure_future(database_sync_to_async(work, thread_sensitive=False)())
     working.add_done_callback(lambda _work: told.put_nowait(None))
@@ -128,9 +129,10 @@ async def _events(name: str | None) -> AsyncIterator[str]:
     try:
         yield f"event: done\ndata: {json.dumps(await working)}\n\n"
     except Exception as error:
-        known = as_service_error(error) or ServiceError(
-            "It failed; see the log.", code="internal", status=500
-        )
+        known = as_service_error(error)
+        if known is None:
+            log.exception("verifying the models")
+            known = ServiceError("It failed; see the log.", code="internal", status=500)
         yield f"event: error\ndata: {json.dumps(known.body())}\n\n"
 
 
@@ -153,9 +155,15 @@ class PolicyAdmit(RegistryView):
 
     def post(self, request: Request) -> Response:
         """Whether a model may come from `source`; nothing is fetched."""
-        decision = admit_source(self.body()["source"], policies.current()[0])
+        policy, _number = policies.current()
+        decision = admit_source(self.body()["source"], policy)
         reason = decision.reason if isinstance(decision, Deny) else ""
-        return Response({"allowed": isinstance(decision, Allow), "code": decision.rule, "reason": reason})
+        return Response(
+            {
+                "allowed": isinstance(decision, Allow), "code": decision.rule, "reason": reason,
+                "max_size_bytes": policy.max_size_bytes,
+            }
+        )  # fmt: skip
 
 
 class QuarantineList(RegistryView):

@@ -108,7 +108,7 @@ class Registry(Protocol):
         """
 
     def admit(self, source: str) -> dict[str, Any]:
-        """Whether a model may come from this address: `{"allowed", "code", "reason"}`; nothing is fetched."""
+        """Whether one may come from there: `{"allowed", "code", "reason", "max_size_bytes"}`; nothing is fetched."""
 
     def rescan(self, item_id: str, *, by: int | None) -> QuarantineRecord:
         """Scan a refused or held file again."""

@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import stat
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,9 @@ def submit(
         if signature:
             _take_signature(incoming, signature, item)
         _take(incoming, path, filename, item)
-    except ServiceError:  # refused, so nothing of it stays; what a crash leaves is for `adopt` and the sweep
-        shutil.rmtree(item.folder, ignore_errors=True)
+    except (ServiceError, OSError):  # refused, so nothing of it stays; what a crash leaves is for `adopt`
+        if not item.file.exists():
+            shutil.rmtree(item.folder, ignore_errors=True)
         raise
     return _enter(item)
 
@@ -79,15 +81,18 @@ def name_taken(name: str) -> names.NameRefused:
 
 
 def _take(incoming: Path, path: str, filename: str, item: QuarantineItem) -> None:
-    arrived, item.filename = _unpacked(incoming, path, filename[:255])
+    arrived, item.filename = _unpacked(incoming, path, filename[:255], item)
     if (incoming / arrived).is_dir():
         _take_folder(incoming / arrived, item)
     else:
         _take_file(incoming, arrived, item)
 
 
-def _unpacked(incoming: Path, path: str, filename: str) -> tuple[str, str]:
-    """The bare name of what is to be taken in, unpacked if it is a zip of a set, and what it is called."""
+def _unpacked(incoming: Path, path: str, filename: str, item: QuarantineItem) -> tuple[str, str]:
+    """The bare name of what is to be taken in, unpacked if it is a zip of a set, and what it is called.
+
+    A pin names the file as it arrives, so the zip's is compared here and does not bind what was in it.
+    """
     inside = incoming.joinpath(*parts_below(incoming, path))  # neither “.” nor “..”, which are folders too
     if inside.parent == incoming and not inside.is_symlink() and inside.is_dir():
         return _alone(incoming, inside.name, filename)
@@ -95,6 +100,9 @@ def _unpacked(incoming: Path, path: str, filename: str) -> tuple[str, str]:
     try:
         if not looks_like_set(descriptor):
             return path, filename
+        if item.pin and sha256_of(descriptor) != item.pin:
+            raise InvalidRequest("The archive has another SHA-256 than was named.", code="upload.digest")
+        item.pin = ""
         unpack(descriptor, incoming / folder, limit=policies.current()[0].max_size_bytes)
         found = _alone(incoming, folder, filename)
     except ServiceError:
@@ -216,11 +224,17 @@ def _noted(note: Path) -> QuarantineItem:
     return QuarantineItem(id=uuid.UUID(note.parent.name), **said)
 
 
-def adopt() -> int:
-    """Enter files that a crash left in quarantine without a row; returns how many. Call it before serving."""
+def adopt(*, older_than: float = 0) -> int:
+    """Enter files that a crash, or a database that was away, left in quarantine without a row; returns how many.
+
+    Call it before serving; while the box serves, only for notes older than `older_than` seconds, since the younger
+    ones belong to somebody who is at it.
+    """
     adopted = 0
     for note in Path(settings.QUARANTINE_DIR).glob(f"*/{NOTE}"):
         try:
+            if note.stat().st_mtime > time.time() - older_than:
+                continue
             item = _noted(note)
         except (ValueError, TypeError, OSError):
             log.warning("the note %s cannot be read; its folder is swept away later", note)

@@ -1,6 +1,7 @@
 """Are the promoted bytes still the promoted bytes? On demand, and in the background for ever."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,14 +17,19 @@ from registry.quarantine.inspect import Member, inspect_files
 from registry.record import is_record_of
 from registry.services import fail_model
 from secai_site.kernel.errors import NotFound, ServiceError
-from secai_site.kernel.files import open_below
+from secai_site.kernel.files import Unreadable, open_below
 
 Progress = Callable[[float, str], None]
 SHOWN = 20
+log = logging.getLogger(__name__)
 
 
-def verify_all(progress: Progress, *, name: str | None = None) -> dict[str, Any]:
-    """Hash every model (or one) again and take out of use what changed.
+def verify_all(
+    progress: Progress, *, name: str | None = None, unload: Callable[[str], None] = lambda _name: None
+) -> dict[str, Any]:
+    """Hash every model (or one) again and take out of use what changed; `unload` hears of each at once.
+
+    A model that the machine cannot read just now counts as failed in the report and stays as it is.
 
     Returns `{"ok", "checked", "verified_at", "models": [{"name", "status": "verified"|"failed"|"missing",
     "expected", "actual", "tensors": {"checked", "failed", "changed"}}]}`; `failed` counts tensors and `changed`
@@ -36,7 +42,9 @@ def verify_all(progress: Progress, *, name: str | None = None) -> dict[str, Any]
     done = 0
     for row in rows:
         if row.sha256 not in looked:
-            looked[row.sha256] = _look(row, _share(progress, done, total, row.name))
+            looked[row.sha256] = _look(row, _share(progress, done, total, row.name), unload)
+        elif looked[row.sha256]["status"] != "verified":
+            unload(row.name)
         done += row.size_bytes
     results = [_verdict(row, looked[row.sha256]) for row in rows]
     return {
@@ -52,17 +60,23 @@ def _share(progress: Progress, done: int, total: int, name: str) -> Callable[[in
     return lambda read: progress((done + read) / total, name)
 
 
-def _look(row: Artifact, read: Callable[[int], None]) -> dict[str, Any]:
+def _look(row: Artifact, read: Callable[[int], None], unload: Callable[[str], None]) -> dict[str, Any]:
     """What the store holds under the row's digest: `status`, `actual`, `tensors`, and why it failed."""
     parts = [file["path"] for file in row.files]
     count = int(row.facts.get("tensor_count") or 0)
     try:
         actual = store.digest_of(row.sha256, parts, read)
     except NotFound:
+        unload(row.name)
         return {"status": "missing", "actual": None, "tensors": _tensors(count, None), "why": "missing"}
+    except (Unreadable, OSError) as error:
+        log.warning("%s cannot be read now: %s", row.name, error)
+        return {"status": "failed", "actual": None, "tensors": _tensors(count, None), "why": ""}
     except ServiceError:
+        unload(row.name)
         return {"status": "failed", "actual": None, "tensors": _tensors(count, None), "why": "unreadable"}
     if actual != row.sha256:
+        unload(row.name)  # before the slow search for what changed
         tensors = _tensors(count, _changed(row, parts))
         return {"status": "failed", "actual": actual, "tensors": tensors, "why": "changed"}
     return {"status": "verified", "actual": actual, "tensors": _tensors(count, []), "why": ""}
@@ -97,11 +111,11 @@ def _verdict(row: Artifact, found: dict[str, Any]) -> dict[str, Any]:
     status, why = found["status"], found["why"]
     if status == "verified" and not is_record_of(row.record, name=row.name, sha256=row.sha256):
         status, why = "failed", "record"
-    if status != "verified":
+    if status != "verified" and why:
         fail_model(artifact=row, actual=found["actual"], why=why)
-    elif row.is_sound:
+    elif status == "verified" and row.is_sound:
         Artifact.objects.filter(pk=row.pk).update(verified_at=timezone.now())
-    else:
+    elif status == "verified":
         status = "failed"  # sound again does not mean trusted again: only a new scan promotes
     return {
         "name": row.name, "status": status, "expected": row.sha256, "actual": found["actual"],

@@ -7,9 +7,9 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection
 
-from registry import policies, services
+from registry import intake, policies, services
 from registry.integrity import verify_all
 from registry.lifecycle import ItemStatus
 from registry.models import QuarantineItem
@@ -18,10 +18,12 @@ from secai_site.kernel import ports
 from secai_site.kernel.errors import ServiceError
 from secai_site.kernel.inference.errors import EngineDown
 from secai_site.kernel.inference.protocol import Engine
-from secai_site.kernel.jobs.queue import job
-from secai_site.kernel.jobs.worker import JobContext
+from secai_site.kernel.jobs.models import Job
+from secai_site.kernel.jobs.queue import UNFINISHED, enqueue, job
+from secai_site.kernel.jobs.worker import Cancelled, JobContext
 
 BACKGROUND_NICENESS = 15
+ADOPT_AFTER_S = 300
 GIVEN_UP = (
     "Its checks broke off several times, so they were given up. Check it again; if that happens again, the file "
     "itself breaks them and is better left alone."
@@ -38,12 +40,10 @@ def give_up_scan(*, item_id: str) -> None:
 @job("registry.scan", at_once=1, given_up=give_up_scan)
 def scan_item(context: JobContext, *, item_id: str) -> dict[str, Any]:
     """Scan one quarantined file and, where promotion is automatic, promote it. Safe to repeat."""
-    from registry.quarantine.scan import scan
-
     item = QuarantineItem.objects.filter(pk=item_id).first()
     if item is None or item.status not in (ItemStatus.WAITING, ItemStatus.SCANNING, ItemStatus.HELD):
         return {"status": "gone" if item is None else item.status}
-    if item.status != ItemStatus.HELD and not scan(item, context):
+    if item.status != ItemStatus.HELD and not _scanned(item, context):
         return {"status": item.status}
     if policies.current()[0].promotion == "automatic":
         try:
@@ -54,16 +54,48 @@ def scan_item(context: JobContext, *, item_id: str) -> dict[str, Any]:
     return {"status": item.status}
 
 
+def _scanned(item: QuarantineItem, context: JobContext) -> bool:
+    """Scan it; whatever breaks the scan itself refuses the file and says so, and never leaves it half-way."""
+    from registry.quarantine.scan import scan
+
+    try:
+        return scan(item, context)
+    except (Cancelled, OperationalError):
+        raise  # it is done again
+    except Exception as error:
+        said = error.message if isinstance(error, ServiceError) else "The operator finds why in the log."
+        item.refresh_from_db()
+        if item.status == ItemStatus.SCANNING:
+            services.move_item(
+                item,
+                ItemStatus.REFUSED,
+                actor="service:jobs",
+                reason=f"Its checks broke off. {said} Check it again.",
+            )
+        raise
+
+
+@job("registry.resume", every=lambda: 300)
+def resume(_context: JobContext) -> dict[str, Any]:
+    """Enter files that came without their row, and queue scans that nobody will do any more."""
+    adopted = intake.adopt(older_than=ADOPT_AFTER_S)
+    queued = 0
+    waiting = QuarantineItem.objects.filter(status__in=(ItemStatus.WAITING.value, ItemStatus.SCANNING.value))
+    for item in waiting:
+        if not Job.objects.filter(kind="registry.scan", subject=str(item.pk), state__in=UNFINISHED).exists():
+            enqueue("registry.scan", subject=str(item.pk), item_id=str(item.pk))
+            queued += 1
+    return {"adopted": adopted, "queued": queued}
+
+
 @job("registry.verify", every=lambda: settings.INTEGRITY_INTERVAL_S, at_once=1)
 def verify(context: JobContext, *, name: str | None = None, background: bool = True) -> dict[str, Any]:
     """Hash the promoted models again; unload those that changed. By itself it yields to all other work."""
 
     def check() -> dict[str, Any]:
-        return verify_all(context.progress, name=name)
+        return verify_all(context.progress, name=name, unload=unload)
 
-    report = yielding(check) if background else check()
-    unload_failed(report)
-    return report
+    return yielding(check) if background else check()
 
 
 def yielding(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -92,13 +124,6 @@ def yielding(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def sweep(_context: JobContext) -> dict[str, Any]:
     """Delete what crashes left behind and what was kept long enough."""
     return clear_up()
-
-
-def unload_failed(report: dict[str, Any]) -> None:
-    """Take every model that a report does not call verified out of the engine's memory."""
-    for result in report["models"]:
-        if result["status"] != "verified":
-            unload(result["name"])
 
 
 def unload(name: str) -> None:

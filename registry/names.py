@@ -5,6 +5,8 @@ import re
 from secai_site.kernel.errors import InvalidRequest
 
 FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+# Words that stand in the place of a name in some address, see the routes of registry and ui.
+RESERVED = frozenset({"verify-manifest", "download", "downloads", "fit", "import", "jobs"})
 KNOWN_ENDINGS = (".gguf", ".safetensors")
 
 
@@ -21,6 +23,8 @@ def checked(name: str) -> str:
             "A model's name has 1 to 128 letters, digits, dots, underscores or hyphens, and starts with a letter "
             "or digit."
         )
+    if key_of(name) in RESERVED:
+        raise NameRefused(f"“{name}” is a word that this box uses itself. Choose another name.")
     return name
 
 
@@ -36,4 +40,5 @@ def from_filename(filename: str) -> str:
         if base.lower().endswith(ending):
             base = base[: -len(ending)]
     cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", base).strip("-._")
-    return checked(cleaned[:128] or "model")
+    cleaned = cleaned[:128] or "model"
+    return checked(f"{cleaned}-model" if key_of(cleaned) in RESERVED else cleaned)

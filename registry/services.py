@@ -100,13 +100,23 @@ def drop(*, item: QuarantineItem, actor: str) -> None:
 
 
 def promote_item(*, item: QuarantineItem, actor: str, name: str | None = None) -> Artifact:
+    """Publish what passed every stage under the policy in force; a refusal is recorded. See `_promote`."""
+    try:
+        return _promote(item=item, actor=actor, name=name)
+    except ServiceError as error:
+        record_refusal(
+            "registry.model:promoted", actor=actor, target=f"model:{name or item.name}", code=error.error_code
+        )
+        raise
+
+
+def _promote(*, item: QuarantineItem, actor: str, name: str | None) -> Artifact:
     """Publish what passed every stage. Idempotent for the bytes, never replaces another file.
 
     Order: bytes into the store under their digest, then the row, then the quarantined copy goes. Raises
     `NotScanned`, `NameRefused`, `Conflict`, `PolicyBroken`.
     """
-    policies.current()  # whatever it says: while it cannot be read, nothing is admitted
-    _require_passed(item)
+    _require_passed(item, policies.current()[1])
     wanted = names.checked(name or item.name)
     require_free_name(wanted)
     with contextlib.ExitStack() as opened:
@@ -150,17 +160,29 @@ def _enter(item: QuarantineItem, name: str, target: Path, actor: str) -> Artifac
     artifact = _new_artifact(item, name, target, actor)
     record(
         "registry.model:promoted", actor=actor, target=f"model:{artifact.name}",
-        detail={"sha256": item.sha256, "source": item.source, "policy": item.policy_version},
+        detail={
+            "sha256": item.sha256, "source": item.source, "policy": item.policy_version,
+            "manual": actor != "service:jobs",
+        },
     )  # fmt: skip
     return artifact
 
 
-def _require_passed(item: QuarantineItem) -> None:
-    verdicts = dict(item.stages.filter(sha256=item.sha256).values_list("name", "verdict"))
-    passed = all(Verdict(verdicts.get(name, "pending")) in LETS_THROUGH for name in STAGES)
+def _require_passed(item: QuarantineItem, policy_number: int) -> None:
+    """Every stage let these very bytes through, as the stages and the policy are now."""
+    from registry.quarantine.scan import versions
+
+    results = {one.name: one for one in item.stages.filter(sha256=item.sha256)}
+    passed = all(name in results and Verdict(results[name].verdict) in LETS_THROUGH for name in STAGES)
     if item.status != ItemStatus.HELD or not passed:
         raise NotScanned(
             f"“{item.name}” is {item.status}: only a file that passed every check can be promoted."
+        )
+    known = {name: result.version for name, result in results.items()}
+    if item.policy_version != policy_number or known != versions():
+        raise NotScanned(
+            f"The checks or the policy have changed since “{item.name}” was scanned. Scan it again.",
+            code="promote.outdated",
         )
 
 
@@ -233,7 +255,7 @@ def _promote_path(*, name: str, path: str, sha256: str, kind: str, source: str, 
         raise InvalidRequest(f"The file is {found_format}, not {kind}.", code="promote.format")
     if item.source != source:
         raise InvalidRequest("The file came from another source.", code="promote.source")
-    return promote_item(item=item, actor=actor, name=name)
+    return _promote(item=item, actor=actor, name=name)
 
 
 def _item_at(path: str) -> QuarantineItem:
@@ -271,14 +293,15 @@ def delete_model(*, artifact: Artifact, actor: str) -> None:
 def fail_model(*, artifact: Artifact, actual: str | None, why: str = "changed") -> bool:
     """Take a model out of use, and every other name of the same bytes; what there is goes back to quarantine.
 
-    `actual` is the digest that was found, None for none. The rows stay, as failed, so that whoever asks for the
-    model learns why it is gone. False when somebody else did it before.
+    `actual` is the digest that was found, None for none; another scan of what goes back is held to the digest that
+    was promoted, so changed bytes never return under the old one's name and source. The rows stay, as failed, so
+    that whoever asks for the model learns why it is gone. False when somebody else did it before.
     """
     with store.locked():
         item = QuarantineItem(
             id=uuid.uuid4(), name=artifact.name, filename=artifact.name, sha256=actual or "",
             size_bytes=artifact.size_bytes, files=artifact.files, source=artifact.source,
-            status=ItemStatus.REFUSED.value, submitted_by="service:registry",
+            status=ItemStatus.REFUSED.value, submitted_by="service:registry", pin=artifact.sha256,
             reason=FAILED[why],
         )  # fmt: skip
         with transaction.atomic(durable=True):
@@ -295,6 +318,8 @@ def fail_model(*, artifact: Artifact, actual: str | None, why: str = "changed") 
                 item.save(force_insert=True)
         if actual is not None:
             store.take_out(artifact.sha256, item.file)
+        elif why == "missing":
+            store.remove(artifact.sha256)
     return True
 
 

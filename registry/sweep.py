@@ -10,6 +10,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from registry import policies, services, store
+from registry.intake import NOTE
 from registry.lifecycle import ItemStatus
 from registry.models import Artifact, QuarantineItem
 from secai_site.kernel.files import sync_folder
@@ -23,7 +24,8 @@ def sweep(now: float | None = None) -> dict[str, Any]:
     root = Path(settings.QUARANTINE_DIR)
     removed = _clear(root / "incoming", horizon, keep=set())
     known = QuarantineItem.objects.exclude(status="promoted").values_list("pk", flat=True)
-    removed += _clear(root, horizon, keep={"incoming", *map(str, known)})
+    noted = {note.parent.name for note in root.glob(f"*/{NOTE}") if (note.parent / "artifact").exists()}
+    removed += _clear(root, horizon, keep={"incoming", *map(str, known), *noted})
     with store.locked():
         owned = set(Artifact.objects.filter(status="promoted").values_list("sha256", flat=True))
         removed += _clear(Path(settings.MODELS_DIR), horizon, keep={".lock", *owned})

@@ -33,6 +33,11 @@ STAGES: tuple[type[Stage], ...] = (
 )  # fmt: skip
 
 
+def versions() -> dict[str, str]:
+    """The version of each stage as it would run now."""
+    return {stage.name: stage.version for stage in STAGES}
+
+
 def scan(item: QuarantineItem, context: JobContext) -> bool:
     """Take `item` through all stages and leave it held or refused; True when every stage let it through."""
     move_item(item, ItemStatus.SCANNING, actor="service:jobs")

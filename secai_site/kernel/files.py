@@ -1,12 +1,13 @@
 """Opening, hashing and publishing files by descriptor: what is checked is what is used."""
 
+import errno
 import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
-from secai_site.kernel.errors import InvalidRequest, NotFound
+from secai_site.kernel.errors import InvalidRequest, NotFound, ServiceError
 
 CHUNK = 1024 * 1024
 
@@ -15,6 +16,17 @@ class PathRefused(InvalidRequest):
     """The path leads outside, through a link, or to something that is no regular file."""
 
     code = "path.refused"
+
+
+class Unreadable(ServiceError):
+    """The machine could not open the file just now (too many open files, a broken disk); nothing is wrong with it."""
+
+    status = 503
+    code = "storage.unreadable"
+
+
+# What opening says of a link, a file in a folder's place, a socket: the path itself is at fault.
+BY_PATH = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.ENAMETOOLONG})
 
 
 def parts_below(root: Path, path: str) -> tuple[str, ...]:
@@ -29,7 +41,9 @@ def parts_below(root: Path, path: str) -> tuple[str, ...]:
         try:
             pure = pure.relative_to(root)
         except ValueError:
-            raise PathRefused(f"The path must lie below {root}.", code="path.outside") from None
+            raise PathRefused(
+                "The path leads out of the folder it belongs to.", code="path.outside"
+            ) from None
     if not pure.parts or ".." in pure.parts or "//" in path:
         raise PathRefused("The path must name one file, without “..”.", code="path.outside")
     return pure.parts
@@ -38,7 +52,8 @@ def parts_below(root: Path, path: str) -> tuple[str, ...]:
 def open_below(root: Path, path: str) -> int:
     """Open a regular file below `root` for reading and return its descriptor.
 
-    Every component is opened without following links, so neither a link nor a swap can lead outside.
+    Every component is opened without following links, so neither a link nor a swap can lead outside. Raises
+    `PathRefused`, `NotFound`, and `Unreadable` when the fault lies with the machine.
     """
     parts = parts_below(root, path)
     folder = os.open(root.resolve(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -51,7 +66,9 @@ def open_below(root: Path, path: str) -> int:
     except FileNotFoundError:
         raise NotFound("There is no such file.", code="path.missing") from None
     except OSError as error:
-        raise PathRefused("The path leads through a link or to something that is no file.") from error
+        if error.errno in BY_PATH:
+            raise PathRefused("The path leads through a link or to something that is no file.") from error
+        raise Unreadable(f"The file cannot be opened now: {error.strerror}.") from error
     finally:
         os.close(folder)
     if not stat.S_ISREG(os.fstat(file).st_mode):

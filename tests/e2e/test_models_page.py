@@ -11,25 +11,16 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.support import browser as browsers
+from tests.support import pipelines
 from tests.support.box import PASSWORD, Box, running
 from tests.support.browser import Watched
 from tests.support.hostile_models import entry, safetensors, small_gguf, small_safetensors
+from tests.support.signing import Minisign
 
 pytestmark = pytest.mark.browser
 
 BUNDLED = "SmolLM2-135M-Instruct-Q4_1"
 SCAN_MS = 240_000  # the trial alone takes 20 s on a machine with nothing else to do
-# What a browser does when files are dropped on the page; a script may not make files of paths, so they are made here.
-DROP = """files => {
-  const carried = new DataTransfer();
-  for (const [name, bytes] of files) carried.items.add(new File([new Uint8Array(bytes)], name));
-  const happen = name => document.body.dispatchEvent(
-    new DragEvent(name, { dataTransfer: carried, bubbles: true, cancelable: true }));
-  happen("dragenter");
-  const invited = document.querySelector("[data-dropzone]").checkVisibility();
-  happen("drop");
-  return invited;
-}"""
 # Controls without a name for those who do not see them.
 NAMELESS = """() => [...document.querySelectorAll("button, a[href], input, select, textarea, summary, progress")]
   .filter(node => node.checkVisibility() || node.type === "file")
@@ -94,10 +85,23 @@ def card(page: Page, name: str) -> Locator:
     return page.locator(f'article.model[aria-label="{name}"]')
 
 
-def drop(page: Page, files: Mapping[str, bytes]) -> None:
-    """Drag files over the page and let them go."""
-    named = [[name, list(data)] for name, data in files.items()]
-    assert page.evaluate(DROP, named) is True  # the page said where to drop them
+def drop(page: Page, *paths: Path) -> None:
+    """Drag files and folders of this machine over the page and let them go, as the system's file manager does."""
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 600, "y": 400, "data": data})
+    expect(page.locator("[data-dropzone]")).to_be_visible()
+    session.send("Input.dispatchDragEvent", {"type": "drop", "x": 600, "y": 400, "data": data})
+    expect(page.locator("[data-dropzone]")).to_be_hidden()
+
+
+def written(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """The files, written below the folder."""
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return [folder / name for name in files]
 
 
 def states(box: Box) -> dict[str, str]:
@@ -136,7 +140,7 @@ def test_the_checks_are_seen_while_they_run_and_end_with_the_evidence(page: Page
 def test_a_dropped_pickle_is_refused_in_words_and_never_runs(
     page: Page, open_box: Box, tmp_path: Path
 ) -> None:
-    drop(page, {"holiday.bin": pickle.dumps(WouldRun(f"touch {tmp_path}/it-ran"))})
+    drop(page, *written(tmp_path, {"holiday.bin": pickle.dumps(WouldRun(f"touch {tmp_path}/it-ran"))}))
     model = card(page, "holiday.bin")
     expect(model).to_have_attribute("data-status", "refused", timeout=SCAN_MS)
     notice = model.locator(".notice.bad")
@@ -149,11 +153,20 @@ def test_a_dropped_pickle_is_refused_in_words_and_never_runs(
     assert not (tmp_path / "it-ran").exists()
 
 
-def test_dropped_weights_pass_and_hostile_metadata_stays_text(page: Page, open_box: Box) -> None:
+def test_dropped_weights_pass_and_hostile_metadata_stays_text(
+    page: Page, open_box: Box, tmp_path: Path
+) -> None:
     hostile = {"<img src=x onerror=alert(1)>": "\u202e<script>alert(1)</script>"}
     drop(
         page,
-        {"weights.safetensors": safetensors({"__metadata__": hostile, "a": entry()}, bytes(range(1, 17)))},
+        *written(
+            tmp_path,
+            {
+                "weights.safetensors": safetensors(
+                    {"__metadata__": hostile, "a": entry()}, bytes(range(1, 17))
+                )
+            },
+        ),
     )
     model = card(page, "weights")
     expect(model).to_have_attribute("data-status", "promoted", timeout=SCAN_MS)
@@ -168,9 +181,9 @@ def test_dropped_weights_pass_and_hostile_metadata_stays_text(page: Page, open_b
     assert states(open_box)["weights"] == "promoted"
 
 
-def test_a_part_without_the_others_is_not_even_sent(page: Page, open_box: Box) -> None:
+def test_a_part_without_the_others_is_not_even_sent(page: Page, open_box: Box, tmp_path: Path) -> None:
     before = states(open_box)
-    drop(page, {"big-00001-of-00003.gguf": small_gguf()})
+    drop(page, *written(tmp_path, {"big-00001-of-00003.gguf": small_gguf()}))
     row = page.locator(".upload.failed")
     expect(row).to_contain_text("2 of 3 parts are missing: big-00002-of-00003.gguf, big-00003-of-00003.gguf")
     row.get_by_role("button", name="Cancel").click()
@@ -178,17 +191,43 @@ def test_a_part_without_the_others_is_not_even_sent(page: Page, open_box: Box) -
     assert states(open_box) == before
 
 
-def test_parts_dropped_together_arrive_as_one_model(page: Page, open_box: Box) -> None:
+def test_parts_dropped_together_arrive_as_one_model(page: Page, open_box: Box, tmp_path: Path) -> None:
     placed = {f"t{n}": f"set-0000{n}-of-00002.safetensors" for n in (1, 2)}
     index = json.dumps({"metadata": {"total_size": 32}, "weight_map": placed}).encode()
     parts = {path: safetensors({name: entry()}, bytes(range(1, 17))) for name, path in placed.items()}
-    drop(page, parts | {"set.safetensors.index.json": index})
+    drop(page, *written(tmp_path, parts | {"set.safetensors.index.json": index}))
     expect(card(page, "set")).to_have_attribute("data-status", "promoted", timeout=SCAN_MS)
     assert [name for name in states(open_box) if name.startswith("set")] == ["set"]
 
 
-def test_a_picture_is_named_as_no_model(page: Page, open_box: Box) -> None:
-    drop(page, {"holiday.png": b"\x89PNG\r\n\x1a\n"})
+def test_a_dropped_folder_arrives_as_one_picture_model_without_hidden_files(
+    page: Page, open_box: Box, tmp_path: Path
+) -> None:
+    written(tmp_path / "painter", pipelines.ddpm() | {".cache/left-behind": b"x", "unet/.DS_Store": b"x"})
+    drop(page, tmp_path / "painter")
+    model = card(page, "painter")
+    expect(model).to_have_attribute("data-status", "promoted", timeout=SCAN_MS)
+    expect(model).to_contain_text("Pictures")
+    model.locator("details.checks > summary").click()
+    model.locator("details.evidence[data-keep=diffusion] > summary").click()
+    expect(model.locator("details.evidence[data-keep=diffusion] table")).to_contain_text("DDPMScheduler")
+    assert states(open_box)["painter"] == "promoted"
+
+
+def test_a_signature_goes_along_with_the_model_whose_name_it_carries(page: Page, tmp_path: Path) -> None:
+    data = safetensors({"signed": entry()}, bytes(range(3, 19)))
+    signature = Minisign().sign(data)
+    drop(page, *written(tmp_path, {"mine.safetensors": data, "mine.safetensors.minisig": signature}))
+    model = card(page, "mine")
+    expect(model).to_have_attribute("data-status", "promoted", timeout=SCAN_MS)
+    model.locator("details.checks > summary").click()
+    expect(model.locator("li.pass", has_text="Provenance")).to_contain_text(
+        "a key that this box does not trust"
+    )
+
+
+def test_a_picture_is_named_as_no_model(page: Page, open_box: Box, tmp_path: Path) -> None:
+    drop(page, *written(tmp_path, {"holiday.png": b"\x89PNG\r\n\x1a\n"}))
     expect(page.locator(".upload.failed")).to_contain_text("This is no model file")
     assert "holiday.png" not in states(open_box)
 

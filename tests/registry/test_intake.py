@@ -326,3 +326,18 @@ def test_a_note_in_a_folder_of_another_name_is_ignored() -> None:
     (place / "artifact").write_bytes(b"x")
     (place / intake.NOTE).write_text(json.dumps(GOOD_NOTE))
     assert intake.adopt() == 0
+
+
+def test_a_pin_of_a_zip_names_the_zip() -> None:
+    data = zipped(sd15(), top="sd15/")
+    digest = hashlib.sha256(data).hexdigest()
+    item = intake.submit(
+        path=incoming(data), name="", filename="sd.zip", source="local", actor="user:1", pin=digest
+    )
+    assert (item.pin, bool(item.files)) == ("", True)
+    name = incoming(data)
+    with pytest.raises(ServiceError) as refusal:
+        intake.submit(
+            path=name, name="other", filename="sd.zip", source="local", actor="user:1", pin="0" * 64
+        )
+    assert refusal.value.error_code == "upload.digest"

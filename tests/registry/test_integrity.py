@@ -1,5 +1,6 @@
 """A promoted model is what was promoted, or it is out of use."""
 
+import errno
 import os
 import threading
 import time
@@ -12,12 +13,13 @@ from django.conf import settings as django_settings
 from django.db import OperationalError
 
 from registry import integrity, services, store
-from registry.jobs import verify
+from registry.jobs import scan_item, verify
 from registry.lifecycle import ItemStatus
 from registry.models import Artifact, QuarantineItem
 from registry.quarantine.inspect import inspect_file
 from registry.sweep import sweep as clear_up
 from secai_site.kernel.errors import Conflict
+from secai_site.kernel.files import Unreadable, open_below
 from secai_site.kernel.inference.echo import EchoEngine
 from secai_site.kernel.inference.protocol import ModelFile
 from secai_site.kernel.jobs.models import Job
@@ -25,7 +27,7 @@ from secai_site.kernel.jobs.worker import JobContext
 from tests.support.builders import flip_byte, held, incoming, promoted, submitted
 from tests.support.cast import Cast, key_of
 from tests.support.client import ListenerClient, caller, events_of, program
-from tests.support.hostile_models import small_gguf
+from tests.support.hostile_models import small_gguf, small_safetensors
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -304,3 +306,78 @@ def test_a_state_that_moved_meanwhile_is_a_conflict() -> None:
     services.move_item(item, ItemStatus.SCANNING, actor="a")
     with pytest.raises(Conflict):
         services.move_item(stale, ItemStatus.SCANNING, actor="b")
+
+
+# --- what must not happen to a model ------------------------------------------------------------------
+
+
+def test_changed_bytes_never_come_back_under_the_old_name_and_source(registry: ListenerClient) -> None:
+    row = promoted("tiny", data=small_safetensors(), chat=False, format="safetensors")
+    flip_byte(Path(row.path), len(small_safetensors()) - 2)
+    report_of(registry)
+    item = QuarantineItem.objects.get()
+    assert item.pin == row.sha256
+    services.rescan(item=item, actor="user:1")
+    job = Job.objects.get(kind="registry.scan")
+    scan_item(JobContext(job, threading.Event()), item_id=str(item.pk))
+    item.refresh_from_db()
+    assert item.status == "refused"
+    assert item.stages.get(name="integrity").verdict == "refuse"
+    assert not Artifact.objects.filter(status="promoted").exists()
+
+
+def test_a_machine_that_cannot_read_just_now_costs_no_model(
+    registry: ListenerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, changed = promoted("busy"), promoted("changed")
+    flip_byte(Path(changed.path))
+
+    def broken(sha256: str, parts: list[str], read: Any) -> str:
+        if sha256 == busy.sha256:
+            raise OSError(errno.EIO, "Input/output error")
+        return "0" * 64
+
+    with monkeypatch.context() as during:
+        during.setattr(store, "digest_of", broken)
+        report = report_of(registry)
+    assert [(m["name"], m["status"]) for m in report["models"]] == [("busy", "failed"), ("changed", "failed")]
+    assert Artifact.objects.get(pk=busy.pk).status == "promoted"
+    assert Artifact.objects.get(pk=changed.pk).status == "failed"
+    clear_up(now=time.time() + 25 * 3600)
+    assert Path(busy.path).exists()
+
+
+def test_too_many_open_files_are_no_fault_of_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = promoted()
+
+    def full(*_args: Any, **_kwargs: Any) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    root = Path(django_settings.MODELS_DIR)
+    before = os.open
+    monkeypatch.setattr(
+        os, "open", lambda path, *a, **k: full() if k.get("dir_fd") else before(path, *a, **k)
+    )
+    with pytest.raises(Unreadable):
+        open_below(root, row.path)
+
+
+def test_a_failed_model_is_unloaded_before_the_rest_is_read(engine: EchoEngine) -> None:
+    first, second = promoted("a"), promoted("b")
+    flip_byte(Path(first.path))
+    order: list[str] = []
+    integrity.verify_all(
+        lambda _done, name: order.append(name), unload=lambda name: order.append(f"unload {name}")
+    )
+    assert order.index("unload a") < order.index("b")
+    assert second.is_sound
+
+
+def test_a_vanished_model_can_be_imported_again(registry: ListenerClient) -> None:
+    item = held("tiny", b"good bytes")
+    registry.send("POST", f"/v1/quarantine/{item.pk}/promote", {})
+    Path(Artifact.objects.get().path).unlink()
+    assert report_of(registry)["models"][0]["status"] == "missing"
+    again = held("tiny", b"good bytes")
+    answer = registry.send("POST", f"/v1/quarantine/{again.pk}/promote", {})
+    assert answer.status_code == 200, answer.content

@@ -1,6 +1,7 @@
 """Into the registry: only scanned bytes, only once, only under a free name, and nothing half-done."""
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,18 @@ import pytest
 from django.conf import settings as django_settings
 from django.db import connections
 
-from registry import services
+from registry import names, policies, services
+from registry import urls as registry_urls
 from registry.lifecycle import STAGES, ItemStatus
 from registry.models import Artifact, QuarantineItem, StageResult
+from registry.policy import Policy
 from registry.record import record_is_genuine
 from secai_site.kernel.errors import ServiceError
 from secai_site.kernel.jobs.models import Job
 from tests.support.builders import flip_byte, held, incoming, promoted, submitted
 from tests.support.cast import Cast, key_of
 from tests.support.client import ListenerClient, program
+from ui import urls as ui_urls
 
 pytestmark = pytest.mark.django_db
 
@@ -379,3 +383,43 @@ def test_the_quarantine_list_takes_the_same_queries_for_any_length(
         assert len(selectors.open_items()) == 5
     with django_assert_num_queries(1):
         selectors.all_models()
+
+
+# --- under the checks and the policy of now ------------------------------------------------------------
+
+
+def test_a_file_held_under_another_policy_is_scanned_again_first(
+    registry: ListenerClient, audited: Any
+) -> None:
+    item = held()
+    policies.save(document=Policy(signature="required").document(), base=0, actor="user:1")
+    answer = registry.send("POST", f"/v1/quarantine/{item.pk}/promote", {})
+    assert (answer.status_code, answer.json()["code"]) == (400, "promote.outdated")
+    assert not Artifact.objects.exists()
+    event = audited("registry.model:promoted")[0]
+    assert (event["outcome"], event["detail"]) == ("refused", {"code": "promote.outdated"})
+
+
+def test_a_file_held_under_older_checks_is_scanned_again_first(registry: ListenerClient) -> None:
+    item = held()
+    StageResult.objects.filter(name="static_scan").update(version="0")
+    answer = registry.send("POST", "/v1/promote", wish(item))
+    assert (answer.status_code, answer.json()["code"]) == (400, "promote.outdated")
+    assert not Artifact.objects.exists()
+
+
+def test_it_is_recorded_who_promoted_by_hand(registry: ListenerClient, audited: Any) -> None:
+    registry.send("POST", f"/v1/quarantine/{held().pk}/promote", {})
+    assert audited("registry.model:promoted")[0]["detail"]["manual"] is True
+
+
+def test_no_model_is_named_like_a_word_in_an_address() -> None:
+    taken = set()
+    for route in (*registry_urls.urlpatterns, *ui_urls.urlpatterns):
+        match = re.fullmatch(r"(?:v1/model|api/models)/([a-z-]+)(?:/.*)?", str(route.pattern))
+        taken |= {match[1]} if match else set()
+    assert taken == names.RESERVED
+    for word in taken:
+        with pytest.raises(names.NameRefused):
+            names.checked(word.upper())
+        assert names.from_filename(f"{word}.gguf") == f"{word}-model"

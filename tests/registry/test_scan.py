@@ -1,21 +1,25 @@
 """A scan: stage by stage, the first refusal ends it, and whatever goes wrong refuses."""
 
+import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
 
-from registry import services
-from registry.jobs import scan_item
+from registry import intake, services
+from registry.jobs import resume, scan_item
 from registry.lifecycle import STAGES
-from registry.models import Artifact, QuarantineItem
+from registry.models import Artifact, PolicyVersion, QuarantineItem
 from registry.quarantine import scan as scanning
 from registry.quarantine.stages.base import StageVerdict, inconclusive, not_applicable, passed, refused
+from registry.sweep import sweep
+from secai_site.kernel.errors import ServiceError
 from secai_site.kernel.jobs.models import Job
 from secai_site.kernel.jobs.queue import enqueue
-from secai_site.kernel.jobs.worker import Cancelled, JobContext
+from secai_site.kernel.jobs.worker import Cancelled, JobContext, run_job
 from tests.support.builders import ScriptedStage, flip_byte, submitted
 from tests.support.hostile_models import hostile, small_gguf, small_safetensors
 
@@ -216,3 +220,55 @@ def test_other_bytes_under_the_bundled_models_name_are_refused() -> None:
 def test_nothing_is_left_in_the_store_by_a_refusal() -> None:
     scan(submitted(data=b"no model"))
     assert list(Path(django_settings.MODELS_DIR).iterdir()) == []
+
+
+# --- nothing stays half-way ---------------------------------------------------------------------------
+
+
+def test_a_scan_that_breaks_refuses_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    PolicyVersion.objects.create(number=1, document={"nonsense": 1}, sha256="0" * 64, author="somebody")
+    item = submitted()
+    with pytest.raises(ServiceError):
+        scan(item)
+    item.refresh_from_db()
+    assert item.status == "refused"
+    assert "policy for models cannot be read" in item.reason
+
+
+def test_a_scan_given_up_by_the_worker_says_so() -> None:
+    item = submitted()
+    QuarantineItem.objects.update(status="scanning")
+    job = Job.objects.get()
+    job.attempts = 4
+    run_job("test", job, JobContext(job, threading.Event()))
+    item.refresh_from_db()
+    assert (item.status, "given up" in item.reason) == ("refused", True)
+    services.rescan(item=item, actor="user:1")
+
+
+@pytest.mark.parametrize("status", ["waiting", "scanning"])
+def test_a_file_whose_job_is_gone_gets_another(status: str) -> None:
+    item, other = submitted(), submitted("other")
+    QuarantineItem.objects.update(status=status)
+    Job.objects.filter(subject=str(item.pk)).update(state="failed")
+    tick = Job.objects.create(kind="registry.resume", state="running")
+    assert resume(JobContext(tick, threading.Event())) == {"adopted": 0, "queued": 1}
+    waiting = Job.objects.filter(kind="registry.scan", state="queued").values_list("subject", flat=True)
+    assert set(waiting) == {str(item.pk), str(other.pk)}
+
+
+def test_what_an_outage_left_without_a_row_is_entered_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as during:
+        during.setattr(
+            intake, "_enter", lambda _item: (_ for _ in ()).throw(ServiceError("no audit", status=503))
+        )
+        with pytest.raises(ServiceError):
+            submitted()
+    (note,) = Path(django_settings.QUARANTINE_DIR).glob("*/intake.json")
+    assert sweep(now=time.time() + 25 * 3600)["removed"] == 0
+    tick = Job.objects.create(kind="registry.resume", state="running")
+    context = JobContext(tick, threading.Event())
+    assert resume(context) == {"adopted": 0, "queued": 0}  # somebody may be at it
+    os.utime(note, (1, 1))
+    assert resume(context) == {"adopted": 1, "queued": 0}
+    assert QuarantineItem.objects.get().file.read_bytes() == b"some bytes"

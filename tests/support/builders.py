@@ -14,6 +14,7 @@ from registry.contract import StageRecord
 from registry.lifecycle import STAGES, ItemStatus, Verdict
 from registry.models import Artifact, QuarantineItem, StageResult
 from registry.purpose import purpose_of
+from registry.quarantine import scan
 from registry.quarantine.stages.base import StageVerdict, Subject
 from registry.record import make_record
 from secai_site.kernel.auth.models import User
@@ -33,16 +34,16 @@ def promoted(
         target.parent.mkdir(mode=0o700, parents=True)
         target.write_bytes(data)
         target.chmod(0o400)
-    scan: list[StageRecord] = [
+    stages: list[StageRecord] = [
         {"name": name, "verdict": "pass", "reason": "", "evidence": {}, "duration_ms": 0, "version": "1"}
         for name in STAGES
     ]
     return Artifact.objects.create(
         name=name, path=str(target), sha256=digest, size_bytes=len(data), format=format, source="local",
-        promoted_by="test", scan=scan,
+        promoted_by="test", scan=stages,
         facts={"chat": chat, "tensor_count": 2, "purpose": "chat" if chat else purpose_of(format, {}).value},
         record=make_record(
-            name=name, sha256=digest, source="local", promoted_by="test", policy_version=0, stages=scan
+            name=name, sha256=digest, source="local", promoted_by="test", policy_version=0, stages=stages
         ),
     )  # fmt: skip
 
@@ -73,7 +74,8 @@ def held(name: str = "tiny", data: bytes = b"some bytes", *, format: str = "gguf
     }
     StageResult.objects.bulk_create(
         StageResult(
-            item=item, position=n, name=stage, verdict=Verdict.PASS.value, version="1", sha256=item.sha256,
+            item=item, position=n, name=stage, verdict=Verdict.PASS.value, version=scan.versions().get(stage, "1"),
+            sha256=item.sha256,
             evidence=evidence.get(stage, {}),
         )
         for n, stage in enumerate(STAGES)

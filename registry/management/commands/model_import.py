@@ -1,5 +1,6 @@
 """manage.py model_import: put model files of this machine into quarantine."""
 
+import re
 import shutil
 import time
 import uuid
@@ -18,6 +19,7 @@ from secai_site.kernel.errors import ServiceError
 
 SPARE_BYTES = 64 * 1024 * 1024
 TOLD_S = 0.5
+SHA256 = re.compile("[0-9a-f]{64}")
 ENDED = (ItemStatus.REFUSED, ItemStatus.HELD, ItemStatus.PROMOTED)
 
 
@@ -37,6 +39,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         path: Path = options["path"]
+        if options["sha256"] and not SHA256.fullmatch(options["sha256"].strip().lower()):
+            raise CommandError("A SHA-256 has 64 hexadecimal digits.")
         if path.is_symlink() or not path.exists():
             raise CommandError(f"{path} is no file and no folder.")
         arrived = [copied(path)]
@@ -45,7 +49,7 @@ class Command(BaseCommand):
                 arrived.append(copied(options["signature"]))
             item = intake.submit(
                 path=arrived[0], name=options["name"], filename=path.name, source=LOCAL, actor="service:command",
-                pin=options["sha256"], signature=arrived[1] if len(arrived) > 1 else "",
+                pin=options["sha256"].strip().lower(), signature=arrived[1] if len(arrived) > 1 else "",
             )  # fmt: skip
         except ServiceError as error:
             raise CommandError(error.message) from error

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from registry import selectors
 from registry.integrity import verify_all
-from registry.jobs import unload_failed
+from registry.jobs import unload
 from registry.tables import table
 from secai_site.kernel.errors import ServiceError
 
@@ -25,8 +25,8 @@ class Command(BaseCommand):
             name = selectors.find_model(options["name"]).name if options["name"] else None
         except ServiceError as error:
             raise CommandError(error.message) from error
-        report = verify_all(self.tell if self.stderr.isatty() else lambda _done, _name: None, name=name)
-        unload_failed(report)
+        tell = self.tell if self.stderr.isatty() else lambda _done, _name: None
+        report = verify_all(tell, name=name, unload=unload)
         if options["json"]:
             self.stdout.write(json.dumps(report, indent=1))
         else:

@@ -94,7 +94,8 @@ class StrictJson:
         )
 
     def _integer(self, said: str) -> int:
-        if len(said) > MAX_DIGITS:
+        # “-0” is a whole number here and a fraction to other readers
+        if len(said) > MAX_DIGITS or said == "-0":
             raise FormatError(
                 f"{self.what} has the number {shown(said, 20)}, which no size can be",
                 self.at,

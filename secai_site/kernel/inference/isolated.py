@@ -63,12 +63,15 @@ async def isolated_engine(
     command += ["--confined", "fully" if require_sandbox else "as-far-as-possible"]
     worker = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",
         "-m",
         "secai_site.kernel.inference.worker",
         *command,
         env=worker_environment(),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        cwd="/",
     )
     clock = asyncio.create_task(_end_after(worker, time_limit)) if time_limit is not None else None
     try:

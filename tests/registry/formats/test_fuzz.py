@@ -3,6 +3,7 @@
 Quick and the same each time; `make fuzz` searches for longer. What each target must keep is said in `tests/fuzz/`.
 """
 
+import json
 import random
 import resource
 import struct
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from registry.quarantine.formats.errors import FormatError
 from registry.quarantine.formats.members import Member, check_paths
-from registry.quarantine.formats.safetensors import MAX_HEADER, read_safetensors
+from registry.quarantine.formats.safetensors import MAX_HEADER, MAX_TENSORS, read_safetensors
 from registry.quarantine.formats.zip_archive import read_entries
 from tests.fuzz import archive, gguf, index, minisign, pipeline, safetensors
 from tests.fuzz.target import INTERESTING, SECONDS, Target, opened
@@ -113,7 +114,9 @@ def odd_type(value: bytes) -> bytes:
     return b'{"a":{"dtype":' + value + b',"shape":[],"data_offsets":[0,0]}}'
 
 
+MOST = {f"{n:0123}": entry("I8", (1,) * 10, (n, n + 1)) for n in range(MAX_TENSORS)}
 COSTLY = {
+    "most tensors": (json.dumps(MOST, separators=(",", ":")).encode(), "tensor.outside"),
     "name": (b'{"' + b"a" * LONG + b'":{}}', "tensor.name"),
     "odd name": (b'{"' + b"\xc2\x80" * (LONG // 2) + b'":{}}', "tensor.name"),
     "name twice": (b"{" + b",".join([b'"' + b"a" * (LONG // 2 - 9) + b'":1'] * 2) + b"}", "key.duplicate"),
@@ -169,6 +172,11 @@ def test_names_of_the_greatest_depth_are_compared_at_once() -> None:
     begun = time.process_time()
     check_paths(members)
     assert time.process_time() - begun <= SECONDS
+
+
+def test_a_negative_zero_is_refused_because_readers_differ_on_it() -> None:
+    raw = b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[-0,1]}}'
+    assert outcome(header(raw) + b"x") == "safetensors.header.number"
 
 
 def test_numbers_whose_squares_overflow_are_measured() -> None:
