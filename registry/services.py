@@ -84,6 +84,10 @@ def rescan(*, item: QuarantineItem, actor: str) -> QuarantineItem:
 
 def drop(*, item: QuarantineItem, actor: str) -> None:
     """Delete a file from quarantine: the row first, then its bytes."""
+    if item.status == ItemStatus.PROMOTED:
+        raise Conflict(
+            "It is promoted and no longer in quarantine. Delete the model.", code="quarantine.state"
+        )
     _require_idle(item)
     with transaction.atomic(durable=True):
         QuarantineItem.objects.filter(pk=item.pk).delete()

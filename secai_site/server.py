@@ -45,6 +45,7 @@ class Request(WebRequest):  # type: ignore[misc]
     refusal: ServiceError | None = None
     received: ReceivedFile | None = None
     handed_over = False
+    _finishing = False
     _read = 0
     _waiting: list[bytes] | None = None
     _complete: Callable[[], None] | None = None
@@ -94,16 +95,15 @@ class Request(WebRequest):  # type: ignore[misc]
             self._complete = lambda: self.requestReceived(command, path, version)
             return
         if self.upload is not None and self.refusal is None:
-            try:
-                self.received = self.upload.finish()
-            except (ServiceError, OSError) as error:
-                self._refuse(_known(error))
-        if self.refusal is None:
+            self._finishing = True
+            self.channel._networkProducer.pauseProducing()
+            threads.deferToThread(self.upload.finish).addBoth(self._finished, command, path, version)
+        elif self.refusal is None:
             super().requestReceived(command, path, version)
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802
         """The client went away."""
-        if self.upload is not None and not self.handed_over:
+        if self.upload is not None and not self.handed_over and not self._finishing:
             self.upload.abort()
         super().connectionLost(reason)
 
@@ -124,7 +124,7 @@ class Request(WebRequest):  # type: ignore[misc]
                 name.decode("latin1").lower(): values[0].decode("latin1")
                 for name, values in self.requestHeaders.getAllRawHeaders()
             }
-            admit_upload(headers)
+            admit_upload(headers, length)
             incoming = Path(settings.QUARANTINE_DIR) / "incoming"
             return IncomingUpload(incoming, headers.get("content-type", ""), length, accept_name)
         finally:
@@ -132,16 +132,30 @@ class Request(WebRequest):  # type: ignore[misc]
 
     def _admitted(self, outcome: Any) -> None:
         waiting, self._waiting = self._waiting or [], None
+        if self.channel is None:
+            return  # the client went away meanwhile, and nothing was written yet
         if isinstance(outcome, IncomingUpload):
             self.upload = outcome
             for data in waiting:
                 self._feed(data)
         else:
             self._refuse(_known(outcome.value))
-        if self.channel is not None and self.refusal is None:
+        if self.refusal is None:
             self.channel._networkProducer.resumeProducing()
             if self._complete is not None:
                 self._complete()
+
+    def _finished(self, outcome: Any, command: bytes, path: bytes, version: bytes) -> None:
+        assert self.upload is not None
+        self._finishing = False
+        if self.channel is None:
+            self.upload.abort()  # the client went away meanwhile
+        elif isinstance(outcome, ReceivedFile):
+            self.received = outcome
+            self.channel._networkProducer.resumeProducing()
+            super().requestReceived(command, path, version)
+        else:
+            self._refuse(_known(outcome.value))
 
     def _feed(self, data: bytes) -> None:
         assert self.upload is not None

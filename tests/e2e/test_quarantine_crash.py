@@ -147,7 +147,8 @@ def test_a_scan_that_kills_its_process_every_time_is_given_up_and_the_next_goes_
         own.do("restart")
         found = own.do("look")
         assert sorted(found["jobs"]) == ["failed", "succeeded"]
-        assert_old_or_new(found, "poison", done=False)
+        (poison,) = of(found, "items", "poison")
+        assert (poison["status"], poison["there"], of(found, "artifacts", "poison")) == ("refused", True, [])
         assert_promoted(found, "sound", second)
         own.do("rescan", name="poison")
         own.do("restart")

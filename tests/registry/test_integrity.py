@@ -355,11 +355,10 @@ def test_too_many_open_files_are_no_fault_of_the_path(monkeypatch: pytest.Monkey
 
     root = Path(django_settings.MODELS_DIR)
     before = os.open
-    monkeypatch.setattr(
-        os, "open", lambda path, *a, **k: full() if k.get("dir_fd") else before(path, *a, **k)
-    )
-    with pytest.raises(Unreadable):
-        open_below(root, row.path)
+    with monkeypatch.context() as during:
+        during.setattr(os, "open", lambda path, *a, **k: full() if k.get("dir_fd") else before(path, *a, **k))
+        with pytest.raises(Unreadable):
+            open_below(root, row.path)
 
 
 def test_a_failed_model_is_unloaded_before_the_rest_is_read(engine: EchoEngine) -> None:

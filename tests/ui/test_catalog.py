@@ -66,7 +66,7 @@ def test_a_model_is_loaded_and_unloaded(olga: ListenerClient, peers: EchoEngine)
 
 @pytest.mark.parametrize(
     ("purpose", "status"),
-    [("chat", 200), ("completion", 200), ("embedding", 200), ("pictures", 409), ("weights", 409)],
+    [("chat", 200), ("completion", 200), ("embedding", 409), ("pictures", 409), ("weights", 409)],
 )
 def test_what_the_engine_runs_can_be_loaded(olga: ListenerClient, purpose: str, status: int) -> None:
     made = promoted()

@@ -28,7 +28,7 @@ from tests.support.airlock import FakeAirlock, Remote
 from tests.support.builders import promoted
 from tests.support.cast import Cast, key_of
 from tests.support.client import ListenerClient, browser, program
-from ui.catalog import downloads, jobs, partfile, transfer
+from ui.catalog import admission, downloads, jobs, partfile, transfer
 from ui.catalog.models import Download, downloads_folder
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,7 +48,7 @@ def world(peers: EchoEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAi
     ports.bind(Airlock, lambda: made)
     monkeypatch.setattr(transfer, "RETRY_S", (0.01,) * 6)
     monkeypatch.setattr(transfer, "TICK_S", 0.02)
-    monkeypatch.setattr(jobs, "HAND_OVER_S", (0.01, 0.01))
+    monkeypatch.setattr(admission, "RETRY_S", (0.01, 0.01))
     yield made
     for remote in made.files.values():
         remote.cuts, remote.pause = [], 0.0
@@ -186,6 +186,39 @@ def test_it_goes_into_quarantine_when_all_of_it_is_here(
     assert QuarantineItem.objects.exists()
 
 
+def test_a_query_is_for_fetching_alone(olga: ListenerClient, world: FakeAirlock) -> None:
+    signed = f"{URL}?token=secret"
+    world.files[signed] = Remote(DATA)
+    made = asked(olga, url=signed, sha256=DIGEST.upper())
+    assert (made["url"], made["sha256"]) == (URL, DIGEST)
+    assert b"secret" not in olga.get("/api/models/downloads").content + olga.get("/api/models").content
+    work()
+    assert [request[0] for request in world.requests] == [signed]
+    item = arrived()
+    assert (item.source, item.pin) == (URL, DIGEST)
+    assert b"secret" not in olga.get("/api/models/downloads").content + olga.get("/api/models").content
+
+
+def test_a_zip_is_handed_over_with_its_pin(
+    olga: ListenerClient, world: FakeAirlock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from registry.client import RegistryClient
+
+    real, pins = RegistryClient.submit, list[str]()
+
+    def submit(self: RegistryClient, **options: Any) -> Any:
+        pins.append(options["pin"])
+        return real(self, **options)
+
+    monkeypatch.setattr(RegistryClient, "submit", submit)
+    url = URL.replace(".gguf", ".zip")
+    world.files[url] = Remote(DATA)
+    asked(olga, url=url, sha256=DIGEST)
+    work()
+    assert pins == [DIGEST]
+    arrived()
+
+
 def test_a_file_whose_size_is_not_said_arrives_too(olga: ListenerClient, world: FakeAirlock) -> None:
     world.files[URL].silent_about_size = True
     asked(olga)
@@ -204,10 +237,11 @@ def test_a_file_whose_size_is_not_said_arrives_too(olga: ListenerClient, world: 
         {"url": "http://huggingface.co/a", "name": "t"}, {"url": "ftp://x/a", "name": "t"},
         {"url": "https://a b/c", "name": "t"}, {"url": "https://ä.example/c", "name": "t"},
         {"url": "https://x/\n", "name": "t"}, {"url": "https://", "name": "t"},
-        {"url": "https://x/" + "a" * 2000, "name": "t"}, {"url": "HTTPS://x/a", "name": "t"},
+        {"url": "https://x/" + "a" * 491, "name": "t"}, {"url": "https://x/?" + "a" * 2000, "name": "t"},
+        {"url": "HTTPS://x/a", "name": "t"},
         {"url": URL, "name": ""}, {"url": URL, "name": "a/b"}, {"url": URL, "name": ".."}, {"url": URL, "name": "-a"},
         {"url": URL, "name": "a" * 129}, {"url": URL, "name": "мodel"}, {"url": URL, "name": "a\n"},
-        {"url": URL, "name": "t", "sha256": "x"}, {"url": URL, "name": "t", "sha256": "A" * 64},
+        {"url": URL, "name": "t", "sha256": "x"}, {"url": URL, "name": "t", "sha256": "G" * 64},
         {"url": URL, "name": "t", "sha256": None}, {"url": URL, "name": "t", "x": 1}, [],
     ],
 )  # fmt: skip
@@ -215,6 +249,14 @@ def test_a_malformed_question_is_refused(olga: ListenerClient, body: Any) -> Non
     answer = olga.send("POST", "/api/models/download", body)
     assert answer.status_code == 400, answer.content
     assert not Download.objects.exists()
+
+
+def test_an_address_that_could_not_be_kept_is_refused_before_it_is_fetched(olga: ListenerClient) -> None:
+    fits = URL + "/" + "a" * (499 - len(URL))
+    answer = olga.send("POST", "/api/models/download", {"url": fits + "a", "name": "tiny"})
+    assert (answer.status_code, "500 characters" in answer.json()["error"]) == (400, True)
+    assert not Download.objects.exists()
+    asked(olga, url=f"{fits}?{'t' * 1000}")
 
 
 def test_a_name_that_is_taken_is_refused(olga: ListenerClient) -> None:
@@ -578,6 +620,50 @@ def test_a_disk_that_fills_up_keeps_what_came(olga: ListenerClient, world: FakeA
     arrived()
 
 
+# --- the operator's policy ---------------------------------------------------------------------------
+
+
+def policy_says(monkeypatch: pytest.MonkeyPatch, **decision: Any) -> None:
+    """What the registry answers from here on when it is asked whether a model may come."""
+    from registry.client import RegistryClient
+
+    said = {"allowed": True, "code": "source.download", "reason": "", **decision}
+    monkeypatch.setattr(RegistryClient, "admit", lambda _self, _source: said)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_model_larger_than_the_policy_allows_is_not_fetched(
+    olga: ListenerClient, world: FakeAirlock, monkeypatch: pytest.MonkeyPatch, silent: bool
+) -> None:
+    policy_says(monkeypatch, max_size_bytes=len(DATA) - 1)
+    world.files[URL].silent_about_size = silent
+    asked(olga)
+    work()
+    assert stands() == ("failed", "policy.size")
+    assert f"{len(DATA) - 1:,} bytes" in row().reason
+    assert row().part.stat().st_size == 0
+    nothing_arrived()
+
+
+def test_a_model_as_large_as_the_policy_allows_arrives(
+    olga: ListenerClient, world: FakeAirlock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy_says(monkeypatch, max_size_bytes=len(DATA))
+    asked(olga)
+    work()
+    arrived()
+
+
+def test_a_source_that_the_policy_forbids_meanwhile_is_not_fetched(
+    olga: ListenerClient, world: FakeAirlock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked(olga)
+    policy_says(monkeypatch, allowed=False, code="source.unlisted", reason="It is not on the list.")
+    work()
+    assert (stands(), row().reason) == (("failed", "source.unlisted"), "It is not on the list.")
+    assert world.requests == []
+
+
 # --- crashes -----------------------------------------------------------------------------------------
 
 
@@ -760,6 +846,21 @@ def test_a_name_that_was_taken_meanwhile_keeps_the_bytes(olga: ListenerClient, w
     assert len(world.requests) == requests
 
 
+def test_a_name_that_was_taken_meanwhile_can_be_changed(olga: ListenerClient, world: FakeAirlock) -> None:
+    made = asked(olga)
+    promoted("tiny")
+    work()
+    assert stands() == ("failed", "model.name_taken")
+    path = f"/api/models/downloads/{made['id']}/resume"
+    for name in ("TINY", "a/b", 7):
+        assert olga.send("POST", path, {"name": name}).status_code == 400
+    assert stands()[0] == "failed"
+    assert olga.send("POST", path, {"name": "other"}).json()["name"] == "other"
+    requests = len(world.requests)
+    work()
+    assert (arrived().name, len(world.requests)) == ("other", requests)
+
+
 def test_a_registry_that_is_starting_is_waited_for(
     olga: ListenerClient, world: FakeAirlock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -801,6 +902,57 @@ def test_cancelled_in_the_last_moment_it_leaves_quarantine_again(
     work()
     assert stands() == ("cancelled", "")
     nothing_arrived()
+
+
+@pytest.fixture
+def cancelled_during_a_scan(
+    olga: ListenerClient, world: FakeAirlock, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """A download that was cancelled while it was handed over, and whose scan has begun."""
+    from registry.client import RegistryClient
+
+    made, real = asked(olga), RegistryClient.submit
+
+    def submit(self: RegistryClient, **options: Any) -> Any:
+        item = real(self, **options)
+        QuarantineItem.objects.update(status="scanning")
+        olga.send("POST", f"/api/models/downloads/{made['id']}/cancel", {})
+        return item
+
+    monkeypatch.setattr(RegistryClient, "submit", submit)
+    work()
+    return made
+
+
+def test_a_file_cancelled_during_its_scan_leaves_quarantine_after_it(
+    olga: ListenerClient, cancelled_during_a_scan: dict[str, Any]
+) -> None:
+    jobs.keep_order(None)
+    item = QuarantineItem.objects.get()
+    assert (stands()[0], row().item_id) == ("cancelled", str(item.pk))
+    path = f"/api/models/downloads/{cancelled_during_a_scan['id']}"
+    answer = olga.send("DELETE", path)
+    assert (answer.status_code, answer.json()["code"]) == (409, "download.state")
+    QuarantineItem.objects.update(status="held")
+    jobs.keep_order(None)
+    assert (stands(), row().item_id, row().reason) == (("cancelled", ""), "", "")
+    nothing_arrived()
+    assert olga.send("DELETE", path).status_code == 200
+
+
+def test_a_file_promoted_before_it_could_be_taken_back_is_owned_up_to(
+    olga: ListenerClient, cancelled_during_a_scan: dict[str, Any]
+) -> None:
+    from registry.models import Artifact
+
+    QuarantineItem.objects.update(status="promoted")
+    promoted("tiny")
+    Artifact.objects.update(source=URL)
+    jobs.keep_order(None)
+    told = olga.get("/api/models/downloads").json()[0]
+    assert (told["status"], told["item_id"]) == ("cancelled", None)
+    assert "is a model of this box now" in told["reason"]
+    assert Artifact.objects.exists()
 
 
 # --- keeping order -----------------------------------------------------------------------------------

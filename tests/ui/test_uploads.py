@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -122,6 +123,38 @@ def test_a_file_that_cannot_fit_is_refused_before_it_comes(tmp_path: Path) -> No
         IncomingUpload(tmp_path, TYPE, 2**60)
     assert (caught.value.http_status, caught.value.error_code) == (507, "storage.full")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("announced", [None, 2000])
+def test_a_disk_that_others_fill_meanwhile_is_507_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, announced: int | None
+) -> None:
+    from secai_site.kernel.http import uploads
+
+    monkeypatch.setattr(uploads, "LOOK_EVERY_BYTES", 500)
+    upload = IncomingUpload(tmp_path, TYPE, announced)
+    body = form(("file", "a", b"x" * 1800))
+    upload.feed(body[:400])
+    free = SimpleNamespace(f_bavail=uploads.SPARE_BYTES + 200, f_frsize=1)
+    monkeypatch.setattr("secai_site.kernel.http.uploads.os.statvfs", lambda _folder: free)
+    upload.feed(body[400:450])
+    with pytest.raises(StorageFull):
+        upload.feed(body[450:700])
+    upload.abort()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_finishing_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[str] = []
+    monkeypatch.setattr(
+        "secai_site.kernel.http.uploads.os.fsync",
+        lambda descriptor: flushed.append(os.readlink(f"/proc/self/fd/{descriptor}")),
+    )
+    upload = IncomingUpload(tmp_path, TYPE, None)
+    upload.feed(form(("signature", "s", b"s"), ("file", "a.gguf", b"x")))
+    assert flushed == []
+    got = upload.finish()
+    assert flushed == [str(got.path), str(got.signature)]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -254,7 +287,7 @@ def test_what_may_be_a_model_is_for_the_format_gate_to_judge(name: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_only_who_manages_models_is_admitted(cast: Cast) -> None:
+def test_only_who_manages_models_is_admitted(cast: Cast, peers: Any) -> None:
     operator, member = key_of(cast.operator, "models"), key_of(cast.member, "chat")
     host = {"host": "localhost:8480"}
     admitted = admit_upload(host | {"authorization": f"Bearer {operator}"})
@@ -283,6 +316,55 @@ def test_uploads_are_counted_once(cast: Cast, settings: Any, peers: Any) -> None
     assert upload(program(key), b"x").status_code == 200
     with pytest.raises(TooMany):
         admit_upload(headers)
+
+
+@pytest.fixture
+def headers(cast: Cast, peers: Any) -> dict[str, str]:
+    """The operator's, of an upload."""
+    return {"host": "localhost:8480", "authorization": f"Bearer {key_of(cast.operator, 'models')}"}
+
+
+def policy_says(monkeypatch: pytest.MonkeyPatch, **decision: Any) -> None:
+    """What the registry answers when it is asked whether uploads may come."""
+    from registry.client import RegistryClient
+
+    said = {"allowed": True, "code": "source.local", "reason": "", **decision}
+    monkeypatch.setattr(RegistryClient, "admit", lambda _self, source: said if source == "local" else {})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_uploads_that_the_policy_forbids_are_refused_before_they_come(
+    headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy_says(monkeypatch, allowed=False, reason="This box does not take uploaded models.")
+    with pytest.raises(NotAllowed) as caught:
+        admit_upload(headers, 100)
+    assert (caught.value.http_status, caught.value.error_code) == (403, "source.local")
+    assert caught.value.message == "This box does not take uploaded models."
+
+
+@pytest.mark.django_db(transaction=True)
+def test_uploads_larger_than_the_policy_allows_are_refused_before_they_come(
+    headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy_says(monkeypatch, max_size_bytes=10_000_000)
+    admit_upload(headers, 10_000_000 + 2**20)
+    with pytest.raises(ServiceError) as caught:
+        admit_upload(headers, 10_000_001 + 2**20)
+    assert (caught.value.http_status, caught.value.error_code) == (413, "policy.size")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_the_registry_no_upload_is_admitted(
+    headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from secai_site.kernel.http import peer
+    from tests.support.peers import Nobody
+
+    monkeypatch.setattr(peer, "transport_for", lambda _service: Nobody())
+    with pytest.raises(ServiceError) as caught:
+        admit_upload(headers, 100)
+    assert caught.value.http_status == 503
 
 
 # --- the view ----------------------------------------------------------------------------------------
@@ -350,6 +432,8 @@ def test_a_digest_that_was_named_is_compared_and_kept(importer: ListenerClient) 
     assert answer.json()["actual"] == hashlib.sha256(b"other").hexdigest()
     assert upload(importer, b"other", "b.gguf", sha256="nonsense").status_code == 400
     assert QuarantineItem.objects.count() == 1
+    zipped = upload(importer, b"bytes", "c.zip", sha256=good)
+    assert QuarantineItem.objects.get(pk=zipped.json()["id"]).pin == good
     assert left() == []
 
 

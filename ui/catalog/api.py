@@ -19,7 +19,7 @@ from ui.catalog.fit import Fit as Weighed
 from ui.catalog.fit import Scales, note_load
 from ui.catalog.listing import all_models, engine_status
 from ui.catalog.serializers import FitQuery
-from ui.chat.generation import LOADABLE, choose_model, model_file
+from ui.chat.generation import WRITING, choose_model, model_file
 
 
 class ModelsView(ServiceView):
@@ -83,10 +83,7 @@ class Import(ModelsView):
 
 
 def checked_pin(received: ReceivedFile) -> str:
-    """The SHA-256 that the sender asked for, compared with what arrived; "" where none is left to compare.
-
-    A zip is unpacked in quarantine, and the digest of its files is another one than its own.
-    """
+    """The SHA-256 that the sender asked for, "" for none; raises `InvalidRequest` when something else arrived."""
     pin = received.fields.get("sha256", "").strip().lower()
     if pin and pin != received.sha256:
         raise InvalidRequest(
@@ -94,7 +91,7 @@ def checked_pin(received: ReceivedFile) -> str:
             "way. Nothing of it was kept.",
             code="upload.digest", expected=pin[:64], actual=received.sha256,
         )  # fmt: skip
-    return "" if received.filename.lower().endswith(".zip") else pin
+    return pin
 
 
 class Load(ModelsView):
@@ -103,7 +100,7 @@ class Load(ModelsView):
     def post(self, request: Request, name: str) -> Response:
         """Bring a model into memory; it is checked byte for byte first."""
         self.body()
-        model = choose_model(name, LOADABLE)
+        model = choose_model(name, WRITING)
         loaded = async_to_sync(ports.get(Engine).load)(model_file(model))
         note_load(model, loaded)
         return Response(

@@ -9,7 +9,7 @@ from secai_site.kernel.auth.scopes import Scope
 from secai_site.kernel.http.views import ServiceView
 from ui.catalog import downloads
 from ui.catalog.selectors import all_downloads, download_record
-from ui.catalog.serializers import DownloadRequest
+from ui.catalog.serializers import DownloadRequest, ResumeRequest
 
 
 class DownloadsView(ServiceView):
@@ -52,10 +52,12 @@ class DownloadPause(DownloadsView):
 
 
 class DownloadResume(DownloadsView):
+    forms = {"POST": ResumeRequest}
+
     def post(self, request: Request, download_id: UUID) -> Response:
-        """Go on from what has arrived."""
-        self.body()
-        moved = downloads.resume(download=downloads.find(download_id), caller=self.caller)
+        """Go on from what has arrived, under another name if the first is taken by now."""
+        asked = self.body()
+        moved = downloads.resume(download=downloads.find(download_id), caller=self.caller, **asked)
         return Response(download_record(moved))
 
 

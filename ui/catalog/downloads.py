@@ -12,8 +12,10 @@ from registry.contract import Registry
 from secai_site.kernel import ports
 from secai_site.kernel.audit.log import record
 from secai_site.kernel.auth.principal import Principal
-from secai_site.kernel.errors import Conflict, InvalidRequest, NotAllowed, NotFound, StorageFull
-from secai_site.kernel.jobs.queue import enqueue
+from secai_site.kernel.errors import Conflict, InvalidRequest, NotFound, StorageFull
+from secai_site.kernel.jobs.models import Job
+from secai_site.kernel.jobs.queue import UNFINISHED, enqueue
+from ui.catalog.admission import admitted
 from ui.catalog.lifecycle import DISMISSIBLE, MOVES, OPEN, DownloadStatus
 from ui.catalog.models import Download, downloads_folder
 from ui.catalog.standing import credential_of
@@ -22,21 +24,13 @@ JOB = "ui.download"
 SPARE_BYTES = 256 * 1024 * 1024  # what a download leaves free, so that the rest of the box can work
 
 
-class SourceRefused(NotAllowed):
-    """The operator's policy takes no models from there."""
-
-    code = "download.source"
-
-
 # --- asking ------------------------------------------------------------------------------------------
 
 
 def ask(*, url: str, name: str, sha256: str, caller: Principal) -> Download:
     """Queue a download; raises the `ServiceError` for whatever speaks against it now."""
     _require_free_name(name)
-    decision = ports.get(Registry).admit(url)
-    if decision.get("allowed") is not True:
-        raise SourceRefused(str(decision.get("reason")), code=str(decision.get("code") or SourceRefused.code))
+    admitted(url)
     status = ports.get(Airlock).status()
     if not status.enabled:
         raise AirlockDisabled(status.reason)
@@ -54,10 +48,12 @@ def _enter(url: str, name: str, sha256: str, caller: Principal) -> Download:
     return download
 
 
-def _require_free_name(name: str) -> None:
+def _require_free_name(name: str, but: Download | None = None) -> None:
+    """Raise `InvalidRequest` when a model, or another download than `but`, has this name."""
     key = name.casefold()
     models = [model["name"] for model in ports.get(Registry).models() if model["status"] == "promoted"]
-    awaited = Download.objects.filter(status__in=OPEN).values_list("name", flat=True)
+    rows = Download.objects.filter(status__in=OPEN)
+    awaited = (rows.exclude(pk=but.pk) if but else rows).values_list("name", flat=True)
     if any(taken.casefold() == key for taken in (*models, *awaited)):
         raise InvalidRequest(
             f"There is already a model or a download named “{name}”. Choose another name.",
@@ -101,13 +97,19 @@ def pause(*, download: Download, actor: str) -> Download:
     return move(download, DownloadStatus.PAUSED, actor=actor, rate_bytes_per_s=0)
 
 
-@transaction.atomic(durable=True)
-def resume(*, download: Download, caller: Principal) -> Download:
-    """Go on from what has arrived; whoever resumes it answers for it from here on."""
-    moved = move(
-        download, DownloadStatus.QUEUED, actor=caller.name, owner=caller.user, asked_with=credential_of(caller)
-    )  # fmt: skip
-    _enqueue(moved)
+def resume(*, download: Download, caller: Principal, name: str = "") -> Download:
+    """Go on from what has arrived, under another name if one is given; whoever resumes it answers for it from here on.
+
+    Raises `Conflict`, and `InvalidRequest` when the new name is taken.
+    """
+    if name:
+        _require_free_name(name, but=download)
+    with transaction.atomic(durable=True):
+        moved = move(
+            download, DownloadStatus.QUEUED, actor=caller.name, owner=caller.user,
+            asked_with=credential_of(caller), name=name or download.name,
+        )  # fmt: skip
+        _enqueue(moved)
     return moved
 
 
@@ -121,6 +123,11 @@ def cancel(*, download: Download, actor: str) -> Download:
 
 def dismiss(*, download: Download, actor: str) -> None:
     """Take an ended download off the list."""
+    if _is_leaving(download):
+        raise Conflict(
+            "Its file is being taken out of quarantine again. Wait a moment and try again.",
+            code="download.state",
+        )
     with transaction.atomic(durable=True):
         gone, _ = Download.objects.filter(pk=download.pk, status__in=DISMISSIBLE).delete()
         if not gone:
@@ -202,3 +209,32 @@ def complete(*, download: Download, item_id: str) -> None:
         download, DownloadStatus.DONE, actor="service:jobs", item_id=item_id, rate_bytes_per_s=0,
         received_bytes=download.size_bytes or download.received_bytes,
     )  # fmt: skip
+
+
+# --- cancelled while it was handed over --------------------------------------------------------------
+
+
+def note_late_cancel(*, download: Download, item_id: str) -> Download | None:
+    """Remember that a cancelled download's file is in quarantine; None when it was not cancelled."""
+    rows = Download.objects.filter(pk=download.pk, status=DownloadStatus.CANCELLED.value)
+    rows.update(item_id=item_id, updated_at=timezone.now())
+    return rows.first()
+
+
+def cancelled_late() -> list[Download]:
+    """Cancelled downloads whose files may still lie in quarantine."""
+    return list(Download.objects.filter(status=DownloadStatus.CANCELLED.value).exclude(item_id=""))
+
+
+def settle(*, download: Download, reason: str) -> None:
+    """A cancelled download's file is in quarantine no more; `reason` says what became of it, if not nothing."""
+    Download.objects.filter(pk=download.pk, status=DownloadStatus.CANCELLED.value).update(
+        item_id="", reason=reason[:500], updated_at=timezone.now()
+    )
+
+
+def _is_leaving(download: Download) -> bool:
+    """Whether it was cancelled so late that its file is, or may get, into quarantine."""
+    jobs = Job.objects.filter(kind=JOB, subject=str(download.pk), state__in=UNFINISHED)
+    late = download.status == DownloadStatus.CANCELLED and bool(download.digest)
+    return late and (bool(download.item_id) or jobs.exists())

@@ -15,7 +15,8 @@ class Download(models.Model):
     """A file that somebody asked to fetch from outside.
 
     `turn` counts its runs: what an earlier run still wants to write is refused. `digest` is set when all has arrived
-    and was found good; from then on only the handing over to quarantine is left.
+    and was found good; from then on only the handing over to quarantine is left. The whole `url` is for fetching
+    alone; people and other services get the `address`.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -57,12 +58,22 @@ class Download(models.Model):
     @property
     def filename(self) -> str:
         """What the file is called where it comes from."""
-        return unquote(self.url.partition("?")[0].rpartition("/")[2])[:255]
+        return unquote(self.address.rpartition("/")[2])[:255]
+
+    @property
+    def address(self) -> str:
+        """The `url` as it is shown and passed on."""
+        return address_of(self.url)
 
     @property
     def host(self) -> str:
         """Where it comes from."""
         return self.url.removeprefix("https://").partition("/")[0]
+
+
+def address_of(url: str) -> str:
+    """The address without its query, which may carry a token that opens it to whoever reads it."""
+    return url.partition("?")[0]
 
 
 def downloads_folder() -> Path:

@@ -13,7 +13,7 @@ def download_record(download: Download) -> dict[str, Any]:
     if download.size_bytes is not None and download.rate_bytes_per_s:
         left = round((download.size_bytes - download.received_bytes) / download.rate_bytes_per_s)
     return {
-        "id": str(download.pk), "name": download.name, "url": download.url, "host": download.host,
+        "id": str(download.pk), "name": download.name, "url": download.address, "host": download.host,
         "status": download.status, "received_bytes": download.received_bytes, "size_bytes": download.size_bytes,
         "rate_bytes_per_s": download.rate_bytes_per_s, "seconds_left": left, "reason": download.reason or None,
         "code": download.code or None, "sha256": download.sha256 or None, "item_id": download.item_id or None,

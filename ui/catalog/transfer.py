@@ -9,6 +9,7 @@ from airlock.contract import Airlock, Changed, RemoteFile, UpstreamFailed, is_st
 from secai_site.kernel import ports
 from secai_site.kernel.errors import NotAllowed, ServiceError
 from secai_site.kernel.jobs.worker import JobContext
+from ui.catalog.admission import require_size
 from ui.catalog.downloads import keep, require_room
 from ui.catalog.models import Download
 from ui.catalog.partfile import PartFile
@@ -47,11 +48,14 @@ class DigestMismatch(ServiceError):
 
 
 class Run:
-    """What one run knows of itself, and its ways to tell and to be told."""
+    """What one run knows of itself, and its ways to tell and to be told; `most` bytes are what the policy allows."""
 
-    def __init__(self, download: Download, part: PartFile, context: JobContext) -> None:
+    def __init__(
+        self, download: Download, part: PartFile, context: JobContext, most: int | None = None
+    ) -> None:
         self.download = download
         self.part = part
+        self.most = most
         self._context = context
         self._told_at = 0.0
         self._samples: collections.deque[tuple[float, int]] = collections.deque()
@@ -164,18 +168,26 @@ def _pin(run: Run, remote: RemoteFile, start: int) -> None:
     run.forget_rate()
     etag = remote.etag if remote.etag and len(remote.etag) <= 200 else ""
     run.note(size_bytes=remote.size_bytes, etag=etag, final_url=remote.final_url[:2000])
+    require_size(remote.size_bytes or 0, run.most)
     require_room((remote.size_bytes or 0) - run.part.size)
 
 
 def _take(run: Run, piece: bytes) -> None:
-    size = run.download.size_bytes
-    if size is not None and run.part.size + len(piece) > size:
+    try:
+        _require_announced(run.part.size + len(piece), run.download.size_bytes)
+        require_size(run.part.size + len(piece), run.most)
+    except ServiceError:
         run.part.restart()
         run.note(etag="", size_bytes=None)
-        raise SizeLied(
-            f"The place it comes from announced {size:,} bytes and sent more. Nothing of it was kept."
-        )
+        raise
     run.part.append(piece)
+
+
+def _require_announced(size: int, announced: int | None) -> None:
+    if announced is not None and size > announced:
+        raise SizeLied(
+            f"The place it comes from announced {announced:,} bytes and sent more. Nothing of it was kept."
+        )
 
 
 def _begin_again(run: Run) -> None:

@@ -7,6 +7,7 @@ from secai_site.kernel.auth.scopes import Scope
 from secai_site.kernel.errors import InvalidRequest, NotAllowed
 from secai_site.kernel.http.websocket import check_origin, principal_of_headers
 from secai_site.kernel.limits.rates import count
+from ui.catalog.admission import admitted, require_size
 
 # What content decides is never decided by a name; these endings only spare a person the wait for the obvious. Old
 # weight files (.bin, .pt, .ckpt, .pkl) are not among them: the format gate tells what they would have done.
@@ -18,6 +19,7 @@ NO_MODELS = {
                 "so"),
     "packed file": ("7z", "bz2", "gz", "iso", "rar", "tar", "tgz", "xz", "zst"),
 }  # fmt: skip
+FORM_BYTES = 1024 * 1024  # what a body has besides its files, generously
 KIND_OF = {ending: kind for kind, endings in NO_MODELS.items() for ending in endings}
 
 
@@ -27,10 +29,11 @@ class KindRefused(InvalidRequest):
     code = "upload.kind"
 
 
-def admit_upload(headers: dict[str, str]) -> Principal:
-    """The caller of an upload; raises the `ServiceError` that refuses it.
+def admit_upload(headers: dict[str, str], announced: int | None = None) -> Principal:
+    """The caller of an upload of so many `announced` bytes; raises the `ServiceError` that refuses it.
 
-    The view checks again, with the CSRF token, before it uses what arrived.
+    That may be the registry's policy, or that the registry does not answer. The view checks again, with the CSRF
+    token, before it uses what arrived.
     """
     check_origin(headers, secure=False)
     caller = principal_of_headers(headers)
@@ -39,6 +42,7 @@ def admit_upload(headers: dict[str, str]) -> Principal:
             "Importing models needs the permission “models”.", code="auth.scope", needed="models"
         )
     count(None, rate="upload", key=caller.rate_key)
+    require_size((announced or 0) - FORM_BYTES, admitted("local"))
     return caller
 
 

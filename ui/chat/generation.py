@@ -288,7 +288,6 @@ async def recover() -> int:
 # What a model must be for, to answer a chat, to go on with a text, to be loaded at all.
 CHATTING: Final = frozenset({"chat"})
 WRITING: Final = frozenset({"chat", "completion"})
-LOADABLE: Final = frozenset({"chat", "completion", "embedding"})
 INSTEAD: Final = {
     "completion": "it goes on with a text but holds no conversation. Use another model, or POST /api/generate",
     "embedding": "it reads texts into vectors for searching and cannot write. Choose a model that chats",

@@ -27,6 +27,7 @@ FIELD_LIMIT = 4096
 FIELDS_LIMIT = 16
 HEADER_LIMIT = 8192
 SPARE_BYTES = 64 * 1024 * 1024
+LOOK_EVERY_BYTES = 64 * 1024 * 1024
 MAX_FILES = 500
 MAX_SIGNATURE = 1024 * 1024
 TOUCH_EVERY_S = 60.0
@@ -92,10 +93,13 @@ class _Target:
         while piece:
             piece = piece[os.write(self._descriptor, piece) :]
 
-    def flush(self) -> None:
-        if self._descriptor is not None:
-            os.fsync(self._descriptor)
-        self.close()
+    def sync(self) -> None:
+        """Have all of it on the disk, however long that takes."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         if self._descriptor is not None:
@@ -108,7 +112,7 @@ class IncomingUpload:
 
     `accept` is asked with the name of each file before a byte of it is kept. `feed` and `finish` raise a
     `ServiceError` for a body that is not acceptable; whoever calls them then calls `abort`, which removes what was
-    written.
+    written. `finish` waits for the disk, so it is for a thread that may wait.
     """
 
     def __init__(
@@ -122,12 +126,10 @@ class IncomingUpload:
         boundary = options.get(b"boundary")
         if kind != b"multipart/form-data" or not boundary:
             raise NotMultipart("Send the file as multipart/form-data, in a part named “file”.")
-        free = os.statvfs(folder)
-        if announced is not None and announced + SPARE_BYTES > free.f_bavail * free.f_frsize:
-            raise StorageFull(
-                f"The file needs {announced:,} bytes; only {free.f_bavail * free.f_frsize:,} are free. Make room "
-                "and try again."
-            )
+        self._folder = folder
+        self._announced = announced
+        self._received = self._looked = 0
+        self._require_room()
         name = secrets.token_hex(16)
         self.path = folder / name
         self._pieces = folder / f"{name}.parts"
@@ -156,6 +158,10 @@ class IncomingUpload:
     def feed(self, data: bytes) -> None:
         """Take the next piece of the body."""
         try:
+            self._received += len(data)
+            if self._received - self._looked >= LOOK_EVERY_BYTES:
+                self._looked = self._received
+                self._require_room()
             self._parser.write(data)
             self._stay_fresh()
         except FormParserError as error:
@@ -164,6 +170,16 @@ class IncomingUpload:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StorageFull("The disk is full. Nothing of the upload was kept.") from error
             raise
+
+    def _require_room(self) -> None:
+        """Others write to the same disk: what was free when this upload began need not be free any more."""
+        rest = LOOK_EVERY_BYTES if self._announced is None else max(0, self._announced - self._received)
+        found = os.statvfs(self._folder)
+        free = found.f_bavail * found.f_frsize
+        if rest + SPARE_BYTES > free:
+            raise StorageFull(
+                f"The upload needs {rest:,} bytes more; only {free:,} are free. Make room and try again."
+            )
 
     def _stay_fresh(self) -> None:
         """What is old in the incoming folder is taken for a leftover; what waits for the last file is none."""
@@ -179,15 +195,18 @@ class IncomingUpload:
             raise InvalidRequest("The upload ended in the middle.", code="upload.truncated")
         if not self._files:
             raise InvalidRequest("The upload has no part named “file”.", code="upload.no_file")
+        for target in (*self._files, self._signature):
+            if target is not None:
+                target.sync()
         signature = self._signature_path if self._signature else None
         if len(self._files) > 1:
-            return self._folder(signature)
+            return self._laid_out(signature)
         only = self._files[0]
         return ReceivedFile(
             self.path, only.filename[:255], only.sha256, only.size, self._fields, signature=signature
         )
 
-    def _folder(self, signature: Path | None) -> ReceivedFile:
+    def _laid_out(self, signature: Path | None) -> ReceivedFile:
         called, paths = laid_out([file.filename for file in self._files])
         self.path.mkdir(mode=0o700)
         for file, parts in zip(self._files, paths, strict=True):
@@ -276,10 +295,10 @@ class IncomingUpload:
 
     def _on_part_end(self) -> None:
         if self._is("file"):
-            self._files[-1].flush()
+            self._files[-1].close()
         elif self._is("signature"):
             assert self._signature is not None
-            self._signature.flush()
+            self._signature.close()
         else:
             try:
                 self._fields[self._part.name] = self._part.text.decode("utf-8")

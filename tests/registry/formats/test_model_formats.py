@@ -30,6 +30,7 @@ from registry.quarantine.formats.survey import survey
 from registry.quarantine.inspect_process import examine
 from tests.support.hostile_models import (
     BASE,
+    CHATML,
     TWO,
     TYPE_F16,
     TYPE_F32,
@@ -198,7 +199,7 @@ def test_arrays_are_summarised_and_never_kept() -> None:
 def test_named_templates_are_found() -> None:
     case = next(case for case in benign() if case.name == "gguf named templates")
     facts = gguf_of(case.data).facts
-    assert (facts.chat_template, dict(facts.templates)) == ("{{ messages }}", {"tool_use": "{{ tools }}"})
+    assert (facts.chat_template, dict(facts.templates)) == (CHATML, {"tool_use": CHATML})
 
 
 def test_a_wrong_quantization_label_is_corrected_and_noted() -> None:

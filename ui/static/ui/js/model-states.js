@@ -30,7 +30,7 @@ const USES = {
 export const useOf = ({ purpose }) => USES[purpose] ?? null;
 
 /** Whether the engine of this box can bring it into memory. */
-export const isLoadable = ({ purpose, format }) => (purpose ? ["chat", "completion", "embedding"].includes(purpose) : format === "gguf");
+export const isLoadable = ({ purpose, format }) => (purpose ? ["chat", "completion"].includes(purpose) : format === "gguf");
 
 /** Whether one can chat with it. */
 export const canChat = ({ purpose, chat }) => (purpose ? purpose === "chat" : chat !== false);

@@ -16,7 +16,7 @@ export class ModelPicker {
 
   /** Models that may run. */
   get usable() {
-    return (this.models ?? []).filter(({ status }) => status === "promoted");
+    return (this.models ?? []).filter(({ status, purpose }) => status === "promoted" && purpose === "chat");
   }
 
   /** Whether it is known that there is no model at all. */
