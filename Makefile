@@ -22,8 +22,9 @@ test-unit: setup-dev
 	$(BIN)/python -m pytest -q -m "not e2e and not browser"
 	@echo "The same on PostgreSQL, without the parts that know no database"
 	$(BIN)/python -m tests.support.postgres -- $(BIN)/python -m pytest -q -m "not e2e and not browser" \
-	    --ignore tests/kernel/inference --ignore tests/kernel/sandbox --ignore tests/registry/formats --ignore tests/registry/pipelines \
-	    --ignore tests/registry/templates --ignore tests/registry/trial --ignore tests/registry/test_whole_scan.py
+	    --ignore tests/kernel/inference --ignore tests/kernel/sandbox --ignore tests/registry/formats \
+	    --ignore tests/registry/pipelines --ignore tests/registry/templates --ignore tests/registry/trial \
+	    --ignore tests/registry/test_whole_scan.py
 
 test-e2e: setup-dev
 	$(BIN)/python -m pytest -q -m "e2e or browser"
