@@ -2,8 +2,8 @@
 
 Each set of cases goes in full through its own stage in that stage's test file. Through all stages goes one of each
 kind: of every generator the first case of each group of codes, which is a code without its last word
-(`gguf.tensor` of `gguf.tensor.offset`), and of what rules and picture pipelines find, of each code; of the good files
-every second one, and of the good templates one of each family. Only the behaviour stage is scripted: files of a few
+(`gguf.tensor` of `gguf.tensor.offset`), and of what rules and picture pipelines find, of each code; all good files,
+and of the good templates one of each family. Only the behaviour stage is scripted: files of a few
 hundred bytes do not run.
 """
 
@@ -132,7 +132,6 @@ ARCHIVES = first_of_each(
 
 
 BENIGN = [
-    # every second one; the toy templates in some of them are for the format alone
     *(of_case(case) for case in GOOD_FILES),
     *map(of_template, first_of_each(GOOD_TEMPLATES, lambda case: case.family or "")),
     *(Upload(f"pipeline: {name}", files) for name, files in GOOD_PIPELINES.items()),
